@@ -1,0 +1,71 @@
+# "make help" says what each command does.
+# Everything is installed into .venv, once; constraints.txt holds the exact versions.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+# The form of a line that a newcomer follows: what happens now, and why it takes a while.
+say     = @printf '\n== %s\n'
+
+.DEFAULT_GOAL := help
+.PHONY: help book test notebooks lint bench constraints clean
+
+help:
+	@printf '%s\n' \
+	  'make book             build the static book in _build/html (needs no PyTorch)' \
+	  'make test             lint, unit tests, notebooks (nbval), form checks, the book in a browser' \
+	  'make notebooks        run every notebook in a fresh kernel and store its outputs' \
+	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
+	  'make lint             ruff, on the package, the tests and the notebooks' \
+	  'make bench            time one training epoch against the loop everybody copies' \
+	  'make constraints      resolve the newest versions of everything anew' \
+	  'make clean            remove the built book and .venv'
+
+# A stamp is touched when its installation ended well, so that a second run installs nothing.
+$(VENV)/.made:
+	$(say) 'Making a virtual environment in $(VENV)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "$(PYTHON) is Python " + sys.version.split()[0] + "; the course needs 3.10 or newer. Try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); echo 'Python could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv'; exit 1; }
+	@touch $@
+
+$(VENV)/.book: book/requirements.txt constraints.txt | $(VENV)/.made
+	$(say) 'Installing what builds the book (about a minute; no PyTorch)'
+	$(PIP) install -c constraints.txt -r book/requirements.txt
+	@touch $@
+
+$(VENV)/.test: pyproject.toml tests/requirements.txt constraints.txt | $(VENV)/.made
+	$(say) 'Installing the package with PyTorch and the test tools (a few minutes, several GB on Linux)'
+	$(PIP) install -c constraints.txt -r tests/requirements.txt -e .
+	@touch $@
+
+book: $(VENV)/.book
+	$(say) 'Building the book'
+	$(BIN)/jupyter-book build . -W -n --keep-going $(BOOKFLAGS)
+	@printf '\nThe book: file://%s/_build/html/index.html\n' "$(CURDIR)"
+
+test: lint book $(VENV)/.test
+	$(say) 'Unit tests, form checks, and the book in a browser'
+	$(BIN)/python -m pytest
+	$(say) 'Notebooks, re-run and compared with their stored outputs'
+	$(BIN)/python tools/notebooks.py check
+
+notebooks: $(VENV)/.test
+	VAE_TUTORIAL_LEDGER=$(LEDGER) $(BIN)/python tools/notebooks.py run $(N)
+
+lint: $(VENV)/.test
+	$(say) 'Lint'
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/training.py
+
+constraints: $(VENV)/.made
+	$(say) 'Resolving the newest versions for all Pythons and systems'
+	$(PIP) install uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.10 --no-python-downloads --upgrade --no-annotate \
+	  --custom-compile-command 'make constraints   (the versions that CI and the published book use; Python 3.10 to 3.13)' \
+	  -o constraints.txt pyproject.toml book/requirements.txt tests/requirements.txt
+
+clean:
+	rm -rf _build $(VENV)

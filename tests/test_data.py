@@ -1,0 +1,270 @@
+"""Loading, standing in, binarizing: on small IDX files of our own, a local server, and the real MNIST where it is."""
+
+import functools
+import gzip
+import hashlib
+import http.server
+import os
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from vae_tutorial import data
+
+REAL_ROOT = os.environ.get("VAE_TUTORIAL_DATA")  # before the fixture below takes it away
+
+
+def idx(array):
+    header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+FILES = {
+    "train-images-idx3-ubyte": idx(np.arange(30 * 784).reshape(30, 28, 28) % 256),
+    "train-labels-idx1-ubyte": idx(np.arange(30) % 10),
+    "t10k-images-idx3-ubyte": idx(np.arange(20 * 784).reshape(20, 28, 28) % 251),
+    "t10k-labels-idx1-ubyte": idx(np.arange(20) % 10),
+}
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch):
+    monkeypatch.setattr(data, "_unreachable", set())
+    monkeypatch.delenv("VAE_TUTORIAL_DATA", raising=False)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for folder in ("FashionMNIST", "MNIST"):
+        raw = tmp_path / folder / "raw"
+        raw.mkdir(parents=True)
+        for name, contents in FILES.items():
+            (raw / name).write_bytes(contents)
+    return tmp_path
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A local server with the gzipped files, in the place of Fashion-MNIST's mirrors."""
+    import torchvision.datasets
+
+    served = tmp_path / "served"
+    served.mkdir()
+    resources = []
+    for name, contents in FILES.items():
+        (served / f"{name}.gz").write_bytes(gzip.compress(contents))
+        resources.append((f"{name}.gz", hashlib.md5((served / f"{name}.gz").read_bytes()).hexdigest()))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=served))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    dataset = torchvision.datasets.FashionMNIST
+    monkeypatch.setattr(dataset, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setattr(dataset, "resources", resources)
+    yield served
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    import torchvision.datasets
+
+    for dataset in (torchvision.datasets.MNIST, torchvision.datasets.FashionMNIST):
+        monkeypatch.setattr(dataset, "mirrors", ["http://127.0.0.1:9/"])  # nobody listens there
+
+
+def test_reads_what_is_in_the_files(root):
+    train = data.load("fashion", "train", root=root)
+    assert (train.images.dtype, train.images.shape) == (torch.uint8, (30, 1, 28, 28))
+    assert (train.labels.dtype, train.labels.tolist()) == (torch.int64, [n % 10 for n in range(30)])
+    assert (train.name, train.split, len(train)) == ("fashion", "train", 30)
+    assert train.images.flatten().tolist() == [n % 256 for n in range(30 * 784)]
+    assert len(data.load("fashion", "test", root=str(root))) == 20
+    assert len(data.load("mnist", "test", root=root)) == 20  # somebody's own selection, not of the official size
+
+
+def test_root_from_the_environment(root, monkeypatch):
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(root))
+    assert data.load("fashion").name == "fashion"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "labels short", "labels high"])
+def test_damaged_files_are_an_error_never_a_stand_in(root, damage):
+    raw = root / "FashionMNIST" / "raw"
+    images, labels = raw / "train-images-idx3-ubyte", raw / "train-labels-idx1-ubyte"
+    if damage == "truncated":
+        images.write_bytes(images.read_bytes()[:-500])
+    elif damage == "garbage":
+        images.write_bytes(b"<html>not found</html>" * 100)
+    elif damage == "empty":
+        images.write_bytes(b"")
+    elif damage == "labels short":
+        labels.write_bytes(idx(np.arange(29) % 10))
+    elif damage == "labels high":
+        labels.write_bytes(idx(np.arange(30)))
+    with pytest.raises(data.DataError, match=r"files of 'fashion' in .*FashionMNIST.raw are damaged .*Delete them"):
+        data.load("fashion", root=root)
+
+
+def test_a_flipped_bit_in_mnist_is_found(root, monkeypatch):
+    file = root / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    right = file.read_bytes()
+    monkeypatch.setitem(data._OFFICIAL, file.name, (len(right), hashlib.sha256(right).hexdigest()))
+    assert len(data.load("mnist", root=root)) == 30
+    wrong = bytearray(right)
+    wrong[5000] ^= 1
+    file.write_bytes(wrong)
+    with pytest.raises(data.DataError, match="does not have the official SHA-256"):
+        data.load("mnist", root=root)
+
+
+def test_downloads_from_a_server(mirror, tmp_path):
+    train = data.load("fashion", root=tmp_path / "new", strict=True)
+    assert train.images.flatten().tolist() == [n % 256 for n in range(30 * 784)]
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["FashionMNIST"]  # the temporary folder is gone
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(mirror, tmp_path):
+    file = mirror / "t10k-labels-idx1-ubyte.gz"
+    file.write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(data.DataError, match="could not be downloaded"):
+        data.load("fashion", root=tmp_path / "new", strict=True)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_the_stand_in_comes_with_one_notice(offline, tmp_path):
+    start = time.perf_counter()
+    with pytest.warns(data.StandInWarning, match="scikit-learn's digits stand in") as caught:
+        train, test = data.load("mnist", "train", root=tmp_path), data.load("mnist", "test", root=tmp_path)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__  # it points at the reader's line
+    assert time.perf_counter() - start < 20
+    assert train.name == test.name == "digits"
+    assert len(train) + len(test) == 1797
+
+
+def test_strict_is_an_error_instead(offline, tmp_path):
+    with pytest.raises(data.DataError, match=r"mnist is not in .* and could not be downloaded"):
+        data.load("mnist", root=tmp_path, strict=True)
+
+
+def test_a_mirror_that_never_answers_costs_seconds(monkeypatch, tmp_path):
+    import socket
+
+    import torchvision.datasets
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{silent.getsockname()[1]}/"])
+        monkeypatch.setattr(data, "_PATIENCE_SECONDS", 0.5)
+        start = time.perf_counter()
+        with pytest.raises(data.DataError, match=r"answered within 0\.5 s"):
+            data.load("mnist", root=tmp_path, strict=True)
+        assert time.perf_counter() - start < 5
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_root(mirror, tmp_path):
+    folder = tmp_path / "readonly"
+    folder.mkdir()
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(data.DataError, match="Permission"):
+        data.load("fashion", root=folder, strict=True)
+
+
+def test_a_root_that_is_a_file(mirror, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(data.DataError, match="could not be downloaded"):
+        data.load("fashion", root=file, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mnits",), "name must be one of 'mnist', 'fashion', 'digits'; got 'mnits'"),
+        (("mnist", "valid"), "split must be one of 'train', 'test'; got 'valid'"),
+    ],
+)
+def test_unknown_names(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        data.load(*arguments)
+
+
+def test_a_torchvision_that_does_not_fit(tmp_path):
+    """A torchvision of another torch fails with a RuntimeError from within; the reader is told what to install."""
+    fake = tmp_path / "torchvision"
+    fake.mkdir()
+    (fake / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    code = "from vae_tutorial import data; data.load('mnist')"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}
+    )
+    assert "DataError: torchvision does not fit torch" in run.stderr
+    assert "pip install --upgrade torch torchvision" in run.stderr
+    assert "During handling" not in run.stderr
+
+
+def test_digits():
+    train, test = data.load("digits", "train"), data.load("digits", "test")
+    assert (train.images.shape, test.images.shape) == ((1438, 1, 28, 28), (359, 1, 28, 28))
+    assert train.images.dtype == torch.uint8
+    assert sorted(set(test.labels.tolist())) == list(range(10))
+    assert train.images.max() == 255
+    assert train.images[:, :, :4].max() == 0  # a frame as in MNIST
+
+
+def test_binarize_has_the_right_probabilities(generator):
+    grey = torch.arange(256, dtype=torch.uint8).expand(20_000, 256)
+    for images in (grey, grey.float() / 255):
+        on = data.binarize(images, generator)
+        assert on.dtype == torch.float32
+        assert set(on.unique().tolist()) == {0.0, 1.0}
+        p = torch.arange(256) / 255
+        deviation = (on.mean(0) - p) / (p * (1 - p) / 20_000).sqrt().clamp_min(1e-9)
+        assert on[:, 0].sum() == 0
+        assert on[:, 255].mean() == 1
+        assert deviation.abs().max() < 5
+
+
+def test_binarize_repeats_with_a_seed():
+    grey = data.load("digits").images
+    first, again, other = (data.binarize(grey, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("bad", [torch.tensor([1.5]), torch.tensor([-0.1]), torch.tensor([float("nan")])])
+def test_binarize_refuses_what_is_no_probability(bad):
+    with pytest.raises(ValueError, match=r"images ranges from .*pixels must lie in \[0, 1\]"):
+        data.binarize(bad)
+    with pytest.raises(ValueError, match=r"images has dtype torch\.int64"):
+        data.binarize(torch.tensor([1, 2]))
+
+
+def test_the_ledgers_binarization_is_frozen():
+    def digest(x):
+        return hashlib.sha256(x.to(torch.uint8).numpy().tobytes()).hexdigest()
+
+    x = data.test_binarization("digits")
+    assert x.shape == (359, 1, 28, 28)
+    assert torch.equal(x, data.test_binarization("digits"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", data.StandInWarning)
+        real = data.load("mnist", "test", root=REAL_ROOT)
+        if real.name != "mnist":
+            pytest.skip("no MNIST here: its binarization cannot be compared")
+        x = data.test_binarization("mnist", root=REAL_ROOT)
+    assert x.dtype == torch.float32
+    assert digest(x) == "83b611f3ad0f73f10935fb90a90691662adc424807d2c3a0d6100a668dc5dd8b"

@@ -1,0 +1,281 @@
+"""The stored notebooks: their form, their equations' checks, and their definitions against the package's.
+
+That the outputs are what the code says is nbval's work (tools/notebooks.py check); this reads what is stored.
+"""
+
+import ast
+import base64
+import io
+import json
+import math
+import re
+import statistics
+import types
+from functools import cache
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from IPython.core.inputtransformer2 import TransformerManager
+
+from vae_tutorial import data, information, ledger, likelihoods, models, objectives
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+IDS = [path.stem for path in NOTEBOOKS]
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
+
+
+@cache
+def cells(path):
+    found = json.loads(path.read_text("utf-8"))["cells"]
+    return [{**cell, "source": "".join(cell["source"])} for cell in found]
+
+
+def code_cells(path):
+    return [cell for cell in cells(path) if cell["cell_type"] == "code"]
+
+
+def prose(path):
+    return "\n\n".join(cell["source"] for cell in cells(path) if cell["cell_type"] == "markdown")
+
+
+def texts(output):
+    """Every piece of text that a stored output shows."""
+    found = [output.get("text", "")] + [v for k, v in output.get("data", {}).items() if k.startswith("text/")]
+    return ["".join(piece) for piece in found]
+
+
+def python(cell):
+    return TransformerManager().transform_cell(cell["source"])  # %pip is no Python
+
+
+def test_there_are_notebooks():
+    assert len(NOTEBOOKS) >= 2
+
+
+@each_notebook
+def test_is_stored_as_executed_in_a_fresh_kernel(path):
+    counts = [cell["execution_count"] for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    notebook = json.loads(path.read_text("utf-8"))
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}, "run make notebooks: it normalizes"
+    assert "widgets" not in notebook["metadata"]
+
+
+@each_notebook
+def test_outputs_are_clean(path):
+    for number, cell in enumerate(code_cells(path), 1):
+        for output in cell["outputs"]:
+            where = f"code cell {number}"
+            assert output["output_type"] != "error", f"{where}: a stored error"
+            assert output.get("name") != "stderr", f"{where}: {output['text']}"
+            for text in texts(output):
+                bad = re.search(r"\bnan\b|Traceback|0x[0-9a-f]{6,}|/(?:home|root|tmp|work|usr)/|\d+%\|| Warning:", text)
+                assert not bad, f"{where}: {bad[0]!r} in its output"
+
+
+@each_notebook
+def test_code_cells_are_short(path):
+    lengths = [len(cell["source"].splitlines()) for cell in code_cells(path)]
+    assert lengths[0] <= 12, "the first cell is the bootstrap and the imports"
+    assert statistics.median(lengths) <= 8
+    assert max(lengths) <= 25
+
+
+@each_notebook
+def test_the_first_cell_boots_colab_and_is_silent(path):
+    first = code_cells(path)[0]
+    assert '"google.colab" in sys.modules' in first["source"]
+    assert first["outputs"] == []
+
+
+@each_notebook
+def test_every_figure_has_name_caption_and_alt_text_and_is_not_blank(path):
+    names = []
+    for number, cell in enumerate(code_cells(path), 1):
+        pictures = [o["data"]["image/png"] for o in cell["outputs"] if "image/png" in o.get("data", {})]
+        figure = cell["metadata"].get("mystnb", {})
+        assert len(pictures) <= 1, f"code cell {number}: one figure a cell"
+        assert bool(pictures) == bool(figure), f"code cell {number}: a figure, or its caption, is missing"
+        if pictures:
+            names.append(figure["figure"]["name"])
+            assert len(figure["figure"]["caption"]) > 20
+            assert len(figure["image"]["alt"]) > 40
+            assert figure["image"]["alt"] != figure["figure"]["caption"]
+            pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode("".join(pictures[0]))))
+            assert pixels[..., :3].std() > 0.02, f"{names[-1]} is blank"
+            assert pixels.shape[1] <= 1000, f"{names[-1]} is wider than 6 inches: too small to read on a phone"
+    assert len(set(names)) == len(names)
+
+
+@each_notebook
+def test_uncompared_outputs_are_followed_by_an_asserting_cell(path):
+    """A cell whose output may vary says nothing by itself; the next code that asserts must come soon."""
+    listed = code_cells(path)
+    for number, cell in enumerate(listed):
+        if "nbval-ignore-output" in cell["metadata"].get("tags", []):
+            near = "\n".join(other["source"] for other in listed[number : number + 3])
+            assert "assert " in near or "ledger.check" in near, f"code cell {number + 1}: no claim is asserted after it"
+
+
+@each_notebook
+def test_has_the_parts_of_a_chapter(path):
+    text = prose(path)
+    number = int(path.name[:2])
+    assert text.startswith(f"# {number}. "), "the title carries the chapter's number"
+    assert text.split("\n\n")[1].startswith("**")
+    assert text.split("\n\n")[1].endswith("?**"), "the question stands below the title"
+    for part in ("**Afterwards you can**", "**It builds on**", ":class: predict", ":class: misunderstanding"):
+        assert part in text, f"missing: {part}"
+    headings = re.findall(r"^#{2,3} (.+)$", text, re.M)
+    assert headings[-3:] == ["Exercises", "Summary", "References"] or headings[-1] == "References"
+    exercises = re.findall(r"^```\{exercise\}.*\n:label: (\S+)", text, re.M)
+    solutions = re.findall(r"^```\{solution(?:-start)?\} (\S+)\n:class: dropdown", text, re.M)
+    assert 3 <= len(exercises) <= 6
+    assert exercises == solutions, "every exercise has its solution, folded away"
+    summary = text.split("## Summary\n\n")[1].split("\n\n")[0]
+    assert len(summary.splitlines()) <= 6
+    assert re.search(r"^\*\*Next:\*\*", text, re.M)
+
+
+def labels(path):
+    return re.findall(r"^\$\$ \((eq-[\w-]+)\)$", prose(path), re.M)
+
+
+@each_notebook
+def test_every_equation_has_a_checking_cell(path):
+    """A check says which equations it is for, in its first lines: ``# Check (eq-name), (eq-other): ...``."""
+    checked = set()
+    for cell in code_cells(path):
+        first = cell["source"].splitlines()[0]
+        if first.startswith("# Check"):
+            assert "assert " in cell["source"], f"a check that cannot fail: {first}"
+            checked |= set(re.findall(r"\((eq-[\w-]+)\)", first))
+    assert set(labels(path)) - checked == set(), "equations without a check"
+    assert checked - set(labels(path)) == set(), "checks of equations that do not exist"
+    assert len(re.findall(r"^\$\$$", prose(path), re.M)) == len(labels(path)), "an equation without a label"
+
+
+def test_labels_are_unique_in_the_book():
+    found = [label for path in NOTEBOOKS for label in re.findall(r"\((eq-[\w-]+)\)$|^:label: (\S+)", prose(path), re.M)]
+    assert len(set(found)) == len(found)
+
+
+@each_notebook
+def test_asserts_can_fail(path):
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(python(cell))):
+            if isinstance(node, ast.Assert):
+                assert not isinstance(node.test, ast.Constant | ast.Tuple), ast.unparse(node)
+
+
+def test_every_row_of_the_ledger_is_computed_in_its_chapter():
+    computed = {}
+    for path in NOTEBOOKS:
+        for key in re.findall(r"ledger\.check\(\s*\"(\w+)\"", "\n".join(c["source"] for c in code_cells(path))):
+            assert key not in computed, f"{key} is computed twice"
+            computed[key] = int(path.name[:2])
+    assert computed == {row.key: row.chapter for row in ledger.rows()}
+
+
+# What a notebook writes out for its reader is in the package too, and the two must not drift apart.
+
+
+def definitions(path):
+    """The functions of a notebook, by name, made without running the rest of it."""
+    scope = {"math": math, "torch": torch, "nn": torch.nn, "models": models}
+    for cell in code_cells(path):
+        body = [n for n in ast.parse(python(cell)).body if isinstance(n, ast.FunctionDef | ast.Import)]
+        body = [n for n in body if isinstance(n, ast.FunctionDef) or n.names[0].name == "heapq"]
+        exec(compile(ast.Module(body, []), path.name, "exec"), scope)
+    return {name: value for name, value in scope.items() if isinstance(value, types.FunctionType)}
+
+
+def random_distributions(n):
+    torch.manual_seed(0)
+    p, q = torch.distributions.Dirichlet(torch.ones(9, dtype=torch.float64)).sample((2, n))
+    p[::2, 0] = 0
+    return p / p.sum(-1, keepdim=True), q
+
+
+def same_information(name):
+    def run(theirs, _):
+        p, q = random_distributions(50)
+        ours = getattr(information, name)
+        if name == "huffman_lengths":
+            assert all(torch.equal(theirs(row), ours(row)) for row in p)
+        elif name == "cross_entropy":
+            assert torch.allclose(theirs(p, q), ours(p, q))
+        elif name == "gaussian_entropy":
+            assert torch.allclose(theirs(q), ours(q))
+        else:
+            assert torch.allclose(theirs(p), ours(p))
+            assert torch.allclose(theirs(p, "bits"), ours(p, unit="bits"))
+
+    return run
+
+
+def same_gaussian_kl(theirs, _):
+    mu, logvar = torch.randn(2, 10, 4)
+    assert torch.allclose(theirs(mu, logvar), information.gaussian_kl(mu, logvar), atol=1e-5)
+
+
+def same_bernoulli(theirs, _):
+    x, logits = torch.rand(5, 1, 3, 3).round(), 5 * torch.randn(5, 1, 3, 3)
+    assert torch.allclose(theirs(x, logits), likelihoods.Bernoulli().log_prob(x, logits), rtol=1e-5)
+
+
+def same_reparameterize(theirs, _):
+    mu, logvar = torch.randn(2, 10, 4)
+    torch.manual_seed(1)
+    first = theirs(mu, logvar)
+    torch.manual_seed(1)
+    assert torch.equal(first, models.reparameterize(mu, logvar)[0])
+
+
+def same_elbo(theirs, scope):
+    model, x = models.MLPVAE(latent_dim=3, hidden=(8,)), torch.rand(6, 1, 28, 28).round()
+    torch.manual_seed(1)
+    first = theirs(lambda x: model.encoder.layers(x.flatten(1)), model.decoder, x)
+    torch.manual_seed(1)
+    for one, other in zip(first, objectives.elbo(model, x), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4)
+
+
+def same_log_weights(theirs, _):
+    """With an encoder that is the prior and a decoder that ignores z, every weight is p(x) itself."""
+    model, x = models.MLPVAE(latent_dim=3, hidden=(8,)), torch.rand(6, 1, 28, 28).round()
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    assert torch.allclose(theirs(model, x, 4), torch.full((4, 6), -784 * math.log(2)), rtol=1e-4)
+
+
+COUNTERPARTS = {
+    **{
+        n: same_information(n) for n in ("surprisal", "entropy", "cross_entropy", "huffman_lengths", "gaussian_entropy")
+    },
+    "gaussian_kl": same_gaussian_kl,
+    "bernoulli_log_prob": same_bernoulli,
+    "reparameterize": same_reparameterize,
+    "elbo": same_elbo,
+    "log_weights": same_log_weights,
+}
+
+
+@each_notebook
+def test_definitions_agree_with_the_package(path):
+    defined = definitions(path)
+    assert set(defined) <= set(COUNTERPARTS), "a new definition needs its counterpart here"
+    for name, function in defined.items():
+        COUNTERPARTS[name](function, defined)
+
+
+def test_the_stand_in_can_run_what_the_notebooks_load():
+    """All claims hold on both data sets; this guards the names that the chapters load."""
+    for split in data.SPLITS:
+        loaded = data.load("digits", split)
+        assert loaded.images.shape[1:] == (1, 28, 28)
+        assert np.bincount(loaded.labels.numpy(), minlength=10).min() > 0

@@ -1,0 +1,157 @@
+"""The training loop: what it computes, that it repeats, and how it stops."""
+
+import pytest
+import torch
+
+from vae_tutorial import data, models, objectives, training
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("digits").images[:300]
+
+
+def new_model(seed=0):
+    torch.manual_seed(seed)
+    return models.MLPVAE(latent_dim=4, hidden=(32,))
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_learns_and_writes_history(images):
+    model = new_model()
+    test = data.test_binarization("digits")[:100]
+    history = training.fit(model, images, epochs=15, batch_size=64, lr=3e-3, test=test, progress=False)
+    assert len(history) == 15
+    assert history["epoch"] == list(range(1, 16))
+    assert history["test_elbo"][-1] > history["test_elbo"][0] + 100
+    frame = history.to_frame()
+    assert list(frame.columns[:3]) == ["elbo", "reconstruction", "kl"]
+    assert (frame["elbo"] - (frame["reconstruction"] - frame["kl"])).abs().max() < 1e-9
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        parts = objectives.elbo(model, test, generator=generator)
+    assert history["test_elbo"][-1] == pytest.approx(parts.elbo.mean().item(), abs=1e-3)
+    assert history["test_kl"][-1] == pytest.approx(parts.kl.mean().item(), abs=1e-3)
+
+
+def test_is_the_textbook_loop(images):
+    """The same numbers as the loop that a student would write, on images that are not binarized anew."""
+    x = images.float() / 255
+    ours, theirs = new_model(), new_model()
+    training.fit(ours, x, epochs=2, batch_size=128, lr=1e-3, beta=2.0, seed=7, progress=False)
+    generator = torch.Generator().manual_seed(7)
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    for _ in range(2):
+        for chosen in torch.randperm(len(x), generator=generator).split(128):
+            loss = -objectives.elbo(theirs, x[chosen], beta=2.0, generator=generator).elbo.mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert torch.allclose(weights(ours), weights(theirs), atol=1e-6)
+    assert not torch.allclose(weights(ours), weights(new_model()), atol=1e-3)
+
+
+def test_the_same_seed_gives_the_same_weights_and_touches_no_global_state(images):
+    runs = []
+    for seed in (1, 1, 2):
+        model = new_model()
+        before = torch.get_rng_state()
+        training.fit(model, images, epochs=2, seed=seed, progress=False)
+        assert torch.equal(torch.get_rng_state(), before)
+        runs.append(weights(model))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_bytes_are_binarized_anew(images):
+    """Two epochs on bytes see different draws; the mean of the draws is the grey image."""
+    seen = []
+
+    class Spy(models.MLPVAE):
+        def forward(self, x, *arguments):
+            seen.append(x)
+            return super().forward(x, *arguments)
+
+    training.fit(Spy(latent_dim=2, hidden=(4,)), images[:1], epochs=200, progress=False)
+    seen = torch.stack(seen)
+    assert set(seen.unique().tolist()) == {0.0, 1.0}
+    assert (seen.mean((0, 1)) - images[0] / 255).abs().max() < 0.15
+    assert seen.std(0).max() > 0.4
+
+
+def test_a_set_smaller_than_the_batch(images):
+    history = training.fit(new_model(), images[:10], epochs=1, batch_size=128, progress=False)
+    assert len(history) == 1
+
+
+def test_divergence_stops_at_once_with_the_last_good_weights(images):
+    """From the third epoch on the decoder answers NaN in the second of its three batches."""
+
+    class Breaks(models.MLPVAE):
+        calls = 0
+
+        def decode(self, z):
+            self.calls += 1
+            if self.calls == 8:
+                saved.append(self.calls)
+            return super().decode(z) * (float("nan") if self.calls == 8 else 1.0)
+
+    saved = []
+    torch.manual_seed(0)
+    model = Breaks(latent_dim=4, hidden=(32,))
+    with pytest.raises(training.TrainingDiverged, match=r"not finite at step 8 \(epoch 3\).*end of epoch 2") as caught:
+        training.fit(model, images, epochs=100, batch_size=128, progress=False)
+    assert model.calls == 8  # no ninth batch was tried
+    assert caught.value.step == 8
+    assert len(caught.value.history) == 2
+    healthy = new_model()
+    training.fit(healthy, images, epochs=2, batch_size=128, progress=False)
+    assert torch.equal(weights(model), weights(healthy))
+
+
+def test_an_absurd_learning_rate_leaves_finite_weights(images):
+    model = new_model()
+    with pytest.raises(training.TrainingDiverged, match="A smaller lr"):
+        training.fit(model, images, epochs=50, lr=1e12, progress=False)
+    assert weights(model).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"images": torch.zeros(5, 784, dtype=torch.uint8)},
+            r"images must have shape \(N, 1, 28, 28\).*got \(5, 784\)",
+        ),
+        ({"images": torch.zeros(0, 1, 28, 28, dtype=torch.uint8)}, "N >= 1"),
+        ({"images": torch.full((5, 1, 28, 28), 255.0)}, "images ranges from 255 to 255"),
+        ({"test": torch.full((5, 1, 28, 28), -1.0)}, "test ranges from -1"),
+        ({"epochs": 0}, "epochs must be at least 1; got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
+        ({"lr": -1.0}, r"lr must be at least 0; got -1\.0"),
+        ({"beta": float("nan")}, "beta must be at least 0; got nan"),
+    ],
+)
+def test_bad_input(images, change, message):
+    arguments = {"images": images, "epochs": 1, "progress": False} | change
+    with pytest.raises(ValueError, match=message):
+        training.fit(new_model(), arguments.pop("images"), **arguments)
+
+
+def test_the_bar_shows_only_where_it_may(images, capfd, monkeypatch):
+    training.fit(new_model(), images[:10], epochs=1)
+    assert capfd.readouterr().err == ""
+    monkeypatch.delenv("TQDM_DISABLE")
+    training.fit(new_model(), images[:10], epochs=1)
+    assert capfd.readouterr().err == ""  # stderr is no terminal here
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu(images):
+    model = new_model().cuda()
+    history = training.fit(model, images, epochs=2, test=data.test_binarization("digits"), progress=False)
+    assert history["test_elbo"][-1] > -600
+    assert next(model.parameters()).is_cuda

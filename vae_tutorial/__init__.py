@@ -1,0 +1,22 @@
+"""The package behind the course "Variational autoencoders, in nats".
+
+Read its modules in this order; each imports only from those above it:
+``information``, ``data``, ``likelihoods``, ``models``, ``objectives``, ``training``, ``ledger``, ``plotting``.
+All amounts of information are in nats unless a name or an argument says bits.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+__all__ = ["data", "information", "ledger", "likelihoods", "models", "objectives", "plotting", "training"]
+
+
+def __getattr__(name):
+    # Modules load when they are first used, so that `import vae_tutorial` costs nothing and needs no torch.
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its modules are {', '.join(__all__)}")
+
+
+def __dir__():
+    return [*globals(), *__all__]

@@ -1,0 +1,100 @@
+"""The ledger: how many nats each model of the course needs to describe a handwritten digit.
+
+It is one file, ``ledger.json``. A chapter computes a row and hands it to :func:`check`, which compares it with the
+file; so the file cannot say what the notebooks do not.
+"""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+__all__ = ["PROTOCOL", "LedgerError", "Row", "check", "rows", "table"]
+
+PROTOCOL = (
+    "MNIST test set, 10,000 images in one fixed stochastic binarization (data.test_binarization); "
+    "nats per image, mean and standard error over the images"
+)
+_FILE = Path(__file__).with_name("ledger.json")
+_IMAGES = 10_000
+
+
+class LedgerError(AssertionError):
+    """A number that was just computed does not agree with the ledger."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """``nats`` and ``stderr`` per image; ``kind`` "exact", or "bound" where the true number is at most this;
+    ``tolerance``: how far a re-run may be from ``nats`` (training differs a little between machines)."""
+
+    key: str
+    chapter: int
+    model: str
+    kind: str
+    nats: float
+    stderr: float
+    tolerance: float
+
+
+def rows(chapter=None):
+    """Return the ledger's rows in the order of the chapters; with ``chapter``, those up to and including it."""
+    listed = [Row(**row) for row in json.loads(_FILE.read_text(encoding="utf-8"))]
+    return [row for row in listed if chapter is None or row.chapter <= chapter]
+
+
+def table(chapter=None):
+    """Return the ledger as a pandas DataFrame to look at; with ``chapter``, as it stands at the end of that chapter."""
+    import pandas as pd
+
+    listed = rows(chapter)
+    return pd.DataFrame(
+        {
+            "chapter": [row.chapter for row in listed],
+            "nats per digit": [("≤ " if row.kind == "bound" else "") + f"{row.nats:.1f}" for row in listed],
+            "± s.e.": [f"{row.stderr:.1f}" for row in listed],
+            "bits per pixel": [f"{row.nats / math.log(2) / 784:.3f}" for row in listed],
+        },
+        index=pd.Index([row.model for row in listed], name="model"),
+    )
+
+
+def check(key, nats, name="mnist"):
+    """Compare what was just computed with the ledger's row; print both, and return the mean and its standard error.
+
+    ``key``: the row. ``nats``: ``(N,)``, the nats of each test image in the order of ``data.test_binarization``.
+    ``name``: the data set that was really loaded. On another than mnist, or on fewer images than the protocol's
+    10,000, nothing is compared, and the line says so.
+    Raises LedgerError where the mean is off by more than the row's tolerance or the standard error by more than a
+    tenth, and ValueError for an unknown key or for values that are not finite.
+    With VAE_TUTORIAL_LEDGER=update in the environment the row is recorded instead (`make notebooks LEDGER=update`).
+    """
+    nats = torch.as_tensor(nats).detach().double().cpu()
+    known = {row.key: row for row in rows()}
+    if key not in known:
+        raise ValueError(f"key must be one of {', '.join(map(repr, known))}; got {key!r}")
+    if nats.ndim != 1 or len(nats) < 2 or not nats.isfinite().all():
+        raise ValueError(f"nats must be finite values of shape (N,), one for each image; got {tuple(nats.shape)}")
+    row, mean, stderr = known[key], nats.mean().item(), nats.std().item() / math.sqrt(len(nats))
+    said = f"{row.model}: {mean:.2f} ± {stderr:.2f} nats per digit"
+    if name != "mnist" or len(nats) != _IMAGES:
+        print(f"{said} on {len(nats):,} images of {name} (not compared: the ledger is about all of MNIST's test set)")
+        return mean, stderr
+    if os.environ.get("VAE_TUTORIAL_LEDGER") == "update":
+        row = _record(row, mean, stderr)
+    if abs(mean - row.nats) > row.tolerance or abs(stderr - row.stderr) > 0.1 * row.stderr + 1e-6:
+        raise LedgerError(f"{said}, but the ledger has {row.nats:.2f} ± {row.stderr:.2f} (tolerance {row.tolerance})")
+    print(f"{said} (the ledger has {row.nats:.2f}: agrees)")
+    return mean, stderr
+
+
+def _record(row, mean, stderr):
+    new = Row(**{**asdict(row), "nats": round(mean, 4), "stderr": round(stderr, 4)})
+    text = json.dumps([asdict(new if r.key == row.key else r) for r in rows()], indent=2, ensure_ascii=False) + "\n"
+    part = _FILE.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(_FILE)
+    return new

@@ -1,0 +1,68 @@
+"""p(x | z) for one pixel value at a time: the decoder's parameters in; log-probability, mean and samples out.
+
+A likelihood has no state. Its ``channels`` says how many parameters it needs for each pixel channel, and
+``binary`` whether its data are black and white.
+"""
+
+import torch
+
+__all__ = ["Bernoulli", "get"]
+
+
+class Bernoulli:
+    """Black-and-white pixels, each on with probability sigmoid(logit), independently given z."""
+
+    name = "bernoulli"
+    channels = 1
+    binary = True
+
+    def log_prob(self, x, logits):
+        """Return log p(x | z), summed over the pixels of an image, in nats.
+
+        ``x``: ``(..., C, H, W)``, zeros and ones; ``logits``: the same shape, or broadcast. Returns ``(...)``.
+        From logits, never from sigmoids: log(sigmoid(-100)) is -100, but log(1 - sigmoid(100)) is minus infinity.
+        Grey values are taken too, as expected log-probability under pixels drawn from them, not as a density.
+        """
+        return _BernoulliLogProb.apply(*torch.broadcast_tensors(x, logits)).sum((-3, -2, -1))
+
+    def mean(self, logits):
+        """Return E[x | z], the probability that each pixel is on; same shape, in [0, 1]."""
+        return torch.sigmoid(logits)
+
+    def sample(self, logits, generator=None):
+        """Return images drawn from p(x | z): zeros and ones, same shape. The mean is not such a draw."""
+        uniform = torch.rand(logits.shape, generator=generator, dtype=logits.dtype, device=logits.device)
+        return (uniform < torch.sigmoid(logits)).to(logits.dtype)
+
+
+class _BernoulliLogProb(torch.autograd.Function):
+    """x l - log(1 + exp l), pixel by pixel.
+
+    The same number as minus torch's ``binary_cross_entropy_with_logits``, written out because its log1p takes more
+    time on a CPU than a layer of the network: this way an epoch of the 784-400-20 VAE is 5 % shorter.
+    log(1 + e) loses the digits of e < 1e-7, which is below what float32 can tell in a sum of nats.
+    """
+
+    @staticmethod
+    def forward(ctx, x, logits):
+        ctx.save_for_backward(x, logits)
+        # log(1 + exp l) = max(l, 0) + log(1 + exp -|l|), whose exponential cannot overflow
+        softplus = logits.abs().neg_().exp_().add_(1).log_().add_(logits.clamp_min(0))
+        return (x * logits).sub_(softplus)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, logits = ctx.saved_tensors
+        return (gradient * logits if ctx.needs_input_grad[0] else None), (x - torch.sigmoid(logits)).mul_(gradient)
+
+
+_KNOWN = {likelihood.name: likelihood for likelihood in (Bernoulli,)}
+
+
+def get(name):
+    """Return the likelihood of that name, or the likelihood itself. Raises ValueError for an unknown name."""
+    if isinstance(name, str):
+        if name not in _KNOWN:
+            raise ValueError(f"likelihood must be one of {', '.join(map(repr, _KNOWN))}; got {name!r}")
+        return _KNOWN[name]()
+    return name
