@@ -107,7 +107,7 @@ def test_every_figure_has_name_caption_and_alt_text_and_is_not_blank(path):
             assert figure["image"]["alt"] != figure["figure"]["caption"]
             pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode("".join(pictures[0]))))
             assert pixels[..., :3].std() > 0.02, f"{names[-1]} is blank"
-            assert pixels.shape[1] <= 1000, f"{names[-1]} is wider than 6 inches: too small to read on a phone"
+            assert pixels.shape[1] <= 900, f"{names[-1]} is wider than 5.5 inches: too small to read on a phone"
     assert len(set(names)) == len(names)
 
 

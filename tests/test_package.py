@@ -110,5 +110,5 @@ def test_history_plot_draws_what_the_history_says():
 
 def test_the_style_fits_a_phone():
     plotting.use_style()
-    assert plt.rcParams["figure.figsize"][0] <= 6
+    assert plt.rcParams["figure.figsize"][0] <= 5.5
     assert plt.rcParams["font.size"] >= 11

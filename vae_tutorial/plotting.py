@@ -1,6 +1,6 @@
 """The course's one style of figure: tensors in, matplotlib Axes out. Knows no model.
 
-Figures are at most 6 inches wide with 11-point text, so that they can be read on a phone, and stand on white, which
+Figures are at most 5.2 inches wide with 11-point text, so that they can be read on a phone, and stand on white, which
 the book keeps as a card in dark mode. The colours are those of Okabe and Ito, which colour-blind readers can tell
 apart; the same quantity has the same colour in all chapters.
 """
@@ -30,7 +30,7 @@ def use_style():
     """Set matplotlib's defaults to the course's style, for this process."""
     plt.rcParams.update(
         {
-            "figure.figsize": (6, 3.4),
+            "figure.figsize": (5.2, 3.2),
             "figure.dpi": 160,
             "figure.facecolor": "white",
             "figure.constrained_layout.use": True,
@@ -65,7 +65,7 @@ def image_grid(images, columns=None, ax=None, title=None):
     tiles = F.pad(tiles, (1, 1, 1, 1, 0, rows * columns - len(tiles)))  # a pixel of paper round each image
     height, width = tiles.shape[1:]
     picture = tiles.reshape(rows, columns, height, width).permute(0, 2, 1, 3).reshape(rows * height, columns * width)
-    ax = ax or plt.figure(figsize=(min(6, 0.6 * columns), min(6, 0.6 * columns) * rows / columns)).gca()
+    ax = ax or plt.figure(figsize=(min(5.2, 0.6 * columns), min(5.2, 0.6 * columns) * rows / columns)).gca()
     ax.imshow(picture.numpy(), vmin=0, vmax=1)
     ax.set_axis_off()
     if title:
@@ -85,7 +85,7 @@ def curves(steps, lines, ax=None, xlabel="epoch", ylabel="nats per image"):
         ax.plot(steps, np.asarray(values), style, color=COLORS.get(label.split()[0].lower()), label=label)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
-    ax.legend()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)  # above: it never hides a line
     return ax
 
 
@@ -95,7 +95,7 @@ def flow(rows, labels, ax=None):
     ``rows``: for each row its boxes from left to right, as pairs (title, shape). Arrows run to the right in even rows
     and to the left in odd ones, and down at the turns. ``labels``: a name for each row.
     """
-    ax = ax or plt.figure(figsize=(6, 1.5 * len(rows))).gca()
+    ax = ax or plt.figure(figsize=(5.2, 1.4 * len(rows))).gca()
     arrow = {"arrowstyle": "-|>", "color": "#444444", "linewidth": 1.5}
     for r, (boxes, label) in enumerate(zip(rows, labels, strict=True)):
         color = [COLORS["data"], COLORS["q"]][r % 2]
@@ -121,11 +121,12 @@ def staircase(labels, values, ax=None):
 
     ``labels``: one text for each step, from the top; ``values``: nats.
     """
-    ax = ax or plt.figure(figsize=(6, 0.9 + 0.45 * len(values))).gca()
+    ax = ax or plt.figure(figsize=(5.2, 0.9 + 0.45 * len(values))).gca()
     rows = range(len(values))
     ax.barh(rows, values, height=0.72, color=COLORS["data"], alpha=0.6)
     for row, label, value in zip(rows, labels, values, strict=True):
-        ax.text(8, row, f"{value:.0f}  {label}", va="center")
+        inside = value > max(values) / 2  # a text across the end of its bar is hard to read
+        ax.text(8 if inside else value + 8, row, f"{value:.0f} nats: {label}", va="center")
     ax.set(ylim=(len(values) - 0.4, -0.6), xlim=(0, 1.02 * max(values)), xlabel="nats per digit")
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
