@@ -129,10 +129,10 @@ def test_an_absurd_learning_rate_leaves_finite_weights(images):
         ({"images": torch.zeros(0, 1, 28, 28, dtype=torch.uint8)}, "N >= 1"),
         ({"images": torch.full((5, 1, 28, 28), 255.0)}, "images ranges from 255 to 255"),
         ({"test": torch.full((5, 1, 28, 28), -1.0)}, "test ranges from -1"),
-        ({"epochs": 0}, "epochs must be at least 1; got 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
-        ({"lr": -1.0}, r"lr must be at least 0; got -1\.0"),
-        ({"beta": float("nan")}, "beta must be at least 0; got nan"),
+        ({"epochs": 0}, "epochs must be a number of at least 1; got 0"),
+        ({"batch_size": 0}, "batch_size must be a number of at least 1; got 0"),
+        ({"lr": -1.0}, r"lr must be a number of at least 0; got -1\.0"),
+        ({"beta": float("nan")}, "beta must be a number of at least 0; got nan"),
     ],
 )
 def test_bad_input(images, change, message):

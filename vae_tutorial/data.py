@@ -89,7 +89,7 @@ def binarize(images, generator=None):
     Source: Salakhutdinov and Murray (2008); drawn anew for each batch in training, as Burda et al. (2016) do.
     """
     if images.dtype == torch.uint8:
-        # A draw from 0..254 is below v in v cases of 255: exactly the probability v / 255.
+        # A draw from 0..254 is below v in v cases of 255: the probability v / 255, to within 3e-10.
         draw = torch.randint(0, 255, images.shape, dtype=torch.uint8, generator=generator, device=images.device)
         return (draw < images).float()
     check_unit_interval(images, "images")

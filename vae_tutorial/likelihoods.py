@@ -38,22 +38,24 @@ class Bernoulli:
 class _BernoulliLogProb(torch.autograd.Function):
     """x l - log(1 + exp l), pixel by pixel.
 
-    The same number as minus torch's ``binary_cross_entropy_with_logits``, written out because its log1p takes more
-    time on a CPU than a layer of the network: this way an epoch of the 784-400-20 VAE is 5 % shorter.
-    log(1 + e) loses the digits of e < 1e-7, which is below what float32 can tell in a sum of nats.
+    What minus torch's ``binary_cross_entropy_with_logits`` computes, but with one exponential for value and gradient
+    together: with s = sigmoid(l), log(1 + exp l) is max(l, 0) - log(max(s, 1 - s)), and its derivative is s.
+    The rounding of s costs up to 6e-8 nats a pixel, 5e-5 an image: below what float32 can tell in a sum of 100 nats.
     """
 
     @staticmethod
     def forward(ctx, x, logits):
-        ctx.save_for_backward(x, logits)
-        # log(1 + exp l) = max(l, 0) + log(1 + exp -|l|), whose exponential cannot overflow
-        softplus = logits.abs().neg_().exp_().add_(1).log_().add_(logits.clamp_min(0))
-        return (x * logits).sub_(softplus)
+        probability = torch.sigmoid(logits)
+        ctx.save_for_backward(x, logits, probability)
+        log_larger = (probability - 0.5).abs_().add_(0.5).log_()  # log max(s, 1 - s), between log(1/2) and 0
+        return (x * logits).sub_(logits.clamp_min(0)).add_(log_larger)
 
     @staticmethod
     def backward(ctx, gradient):
-        x, logits = ctx.saved_tensors
-        return (gradient * logits if ctx.needs_input_grad[0] else None), (x - torch.sigmoid(logits)).mul_(gradient)
+        x, logits, probability = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True: a second derivative needs to see where s came from
+            probability = torch.sigmoid(logits)
+        return (gradient * logits if ctx.needs_input_grad[0] else None), (x - probability).mul_(gradient)
 
 
 _KNOWN = {likelihood.name: likelihood for likelihood in (Bernoulli,)}

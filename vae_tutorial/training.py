@@ -1,6 +1,7 @@
 """One training loop for every model of the course."""
 
 import copy
+import math
 import os
 import time
 from dataclasses import dataclass, field
@@ -70,8 +71,8 @@ def fit(model, images, *, epochs, batch_size=128, lr=1e-3, beta=1.0, seed=0, tes
     model then has its weights of the end of the last whole epoch.
     """
     for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("lr", lr, 0), ("beta", beta, 0)):
-        if not value >= least:
-            raise ValueError(f"{name} must be at least {least}; got {value}")
+        if not least <= value < math.inf:
+            raise ValueError(f"{name} must be a number of at least {least}; got {value}")
     device = next(model.parameters()).device
     images = _usable(images, "images", model, device)
     generator = torch.Generator(device).manual_seed(seed)
@@ -84,8 +85,7 @@ def fit(model, images, *, epochs, batch_size=128, lr=1e-3, beta=1.0, seed=0, tes
     for epoch in bar:
         start = time.perf_counter()
         batches = torch.randperm(len(images), generator=generator, device=device).split(batch_size)
-        sums = torch.zeros(2, device=device)  # of reconstruction and KL; read once, when the epoch is over
-        losses = torch.zeros(len(batches), pin_memory=device.type == "cuda")
+        seen = torch.zeros(len(batches), 2, pin_memory=device.type == "cuda")  # each batch's reconstruction and KL
         for step, chosen in enumerate(batches):
             x = _pixels(images.index_select(0, chosen), model, generator)  # (B, C, H, W)
             objective, reconstruction, kl = terms(model, x, beta, generator=generator)  # (B,) each
@@ -93,22 +93,24 @@ def fit(model, images, *, epochs, batch_size=128, lr=1e-3, beta=1.0, seed=0, tes
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            sums += torch.stack((reconstruction.detach().sum(), kl.detach().sum()))
-            # The loss travels to the CPU by itself; nobody waits for it. Looking at what has arrived stops a
+            # Both sums travel to the CPU by themselves; nobody waits for them. Looking at what has arrived stops a
             # training that has gone wrong: at once on a CPU, a few steps later on a GPU.
-            losses[step].copy_(loss.detach(), non_blocking=True)
-            if not losses[: step + 1].isfinite().all():
+            seen[step].copy_(torch.stack((reconstruction.detach(), kl.detach())).sum(1), non_blocking=True)
+            if not seen[: step + 1].isfinite().all():
                 break
-        mean_reconstruction, mean_kl = (sums / len(images)).tolist()
-        if not losses.isfinite().all():
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # the epoch is over: now wait for what is under way
+        finite = seen.isfinite().all(1)
+        if not finite.all():
             model.load_state_dict(good)
-            bad = (epoch - 1) * len(batches) + int(losses.isfinite().logical_not().nonzero()[0]) + 1
+            bad = (epoch - 1) * len(batches) + int(finite.logical_not().nonzero()[0]) + 1
             raise TrainingDiverged(
                 f"the loss was not finite at step {bad} (epoch {epoch}); the model has its weights of the end of epoch "
                 f"{epoch - 1} again. A smaller lr than {lr:g} is the usual mend",
                 bad,
                 history,
             )
+        mean_reconstruction, mean_kl = (seen.sum(0, dtype=torch.float64) / len(images)).tolist()
         row = {"epoch": epoch, **_named("", mean_reconstruction, mean_kl), "seconds": time.perf_counter() - start}
         if test is not None:
             row |= _named("test_", *_measure(model, test, seed))
