@@ -9,11 +9,15 @@ are others, so that only errors and failed assertions count there.
 """
 
 import argparse
+import base64
+import io
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -31,6 +35,14 @@ def notebooks(numbers=()):
     return chosen
 
 
+def palette(png):
+    """The same picture, base64 in and out, in at most 256 colours: a third of the bytes that a reader's phone loads."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    small = io.BytesIO()
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return base64.b64encode(small.getvalue()).decode()
+
+
 def normalize(notebook):
     """Keep of an executed notebook only what its code says: nothing of when, where and by which kernel it ran."""
     notebook.metadata = {
@@ -42,6 +54,8 @@ def normalize(notebook):
         for output in cell.get("outputs", []):
             if "metadata" in output:
                 output.metadata = {}
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = palette(output.data["image/png"])
             if "text/html" in output.get("data", {}):
                 # The page draws from the HTML; the widget view would bring its 3.6 MB of scripts along.
                 output.data.pop("application/vnd.jupyter.widget-view+json", None)

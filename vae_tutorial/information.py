@@ -86,8 +86,8 @@ def gaussian_kl(mu, logvar, mu2=0.0, logvar2=0.0, unit="nats"):
     Source: Kingma and Welling (2014), appendix B, for the standard normal.
     """
     mu, logvar = _floating(mu), _floating(logvar)
-    # expm1(d) - d, not exp(d) - 1 - d: where the variances are nearly equal (d small) the latter has a relative error of
-    # about eps / d^2, this one of eps / |d|, with eps the rounding of one operation.
+    # expm1(d) - d, not exp(d) - 1 - d: where the variances are nearly equal (d small) the latter has a relative error
+    # of about eps / d^2, this one of eps / |d|, with eps the rounding of one operation.
     if isinstance(mu2, float | int) and isinstance(logvar2, float | int) and mu2 == logvar2 == 0:
         # The standard normal is in every training step: half the operations.
         return _in_unit(0.5 * (torch.expm1(logvar) - logvar + mu.square()).sum(-1), unit)
