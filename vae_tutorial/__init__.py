@@ -1,14 +1,15 @@
 """The package behind the course "Variational autoencoders, in nats".
 
 Read its modules in this order; each imports only from those above it:
-``information``, ``data``, ``likelihoods``, ``models``, ``objectives``, ``training``, ``ledger``, ``plotting``.
+``information``, ``exact``, ``data``, ``likelihoods``, ``models``, ``objectives``, ``plotting``, ``training``,
+``ledger``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["data", "information", "ledger", "likelihoods", "models", "objectives", "plotting", "training"]
+__all__ = ["data", "exact", "information", "ledger", "likelihoods", "models", "objectives", "plotting", "training"]
 
 
 def __getattr__(name):
