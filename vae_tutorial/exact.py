@@ -292,7 +292,8 @@ class GridLatent:
         self._check(mu, mu, logvar)
         mu, sigma = mu.to(self.dtype), torch.exp(0.5 * logvar.to(self.dtype))
         extent, most = (mu.abs() + 8 * sigma).max().item(), 200_001 if self.latent_dim == 1 else 4001
-        points = math.ceil(2.5 * extent / sigma.min().item()) + 1
+        # Spacing of a quarter (in the plane, where points are dear, a half) of the narrowest standard deviation.
+        points = math.ceil((8 if self.latent_dim == 1 else 4) * extent / sigma.min().item()) + 1
         if not points <= most:
             raise ValueError(
                 f"q(z | x) has standard deviations down to {sigma.min().item():.2g} and reaches out to {extent:.3g}: "
