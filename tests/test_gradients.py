@@ -100,6 +100,8 @@ def test_a_function_with_weights_that_does_not_look_at_z():
     weight = torch.ones(2, dtype=torch.float64, requires_grad=True)
     gradients = pathwise_gradient(lambda z: weight.sum().expand(z.shape[:-1]), MU, LOGVAR, 3)
     assert all(torch.equal(gradient, torch.zeros(3, 2, dtype=torch.float64)) for gradient in gradients)
+    scores = score_function_gradient(lambda z: weight.sum() * z.sum(-1), MU, LOGVAR, 3)
+    assert not any(gradient.requires_grad for gradient in scores)
     assert weight.grad is None
 
 
@@ -156,14 +158,15 @@ def test_shapes_dtypes_and_graphs(estimate, generator):
                 seen.append(z.shape)
                 return z.square().sum(-1).float()  # a float32 answer does not make the estimate float32
 
-            gradients = estimate(f, mu, torch.zeros(shape, dtype=dtype), 7, generator=generator)
+            logvar = torch.zeros(shape, dtype=dtype, requires_grad=True)
+            gradients = estimate(f, mu, logvar, 7, generator=generator)
             assert isinstance(gradients, tuple)
             assert seen == [(7, *shape)]
             for gradient in gradients:
                 assert gradient.shape == (7, *shape)
                 assert gradient.dtype == dtype
                 assert not gradient.requires_grad
-            assert mu.grad is None
+            assert mu.grad is None and logvar.grad is None
     assert estimate(lambda z: z.sum(-1), MU, LOGVAR)[0].shape == (1, 2)
 
 
