@@ -49,6 +49,13 @@ def test_bernoulli_is_stable_in_float32():
     assert logits.grad.flatten().tolist() == pytest.approx([1, -1, 1, -1, 0], abs=1e-6)
 
 
+def test_bernoulli_takes_images_of_another_dtype():
+    x, logits = torch.rand(3, 1, 4, 4).round(), torch.randn(3, 1, 4, 4)
+    expected = likelihoods.Bernoulli().log_prob(x, logits)
+    for dtype in (torch.uint8, torch.float64):
+        assert torch.equal(likelihoods.Bernoulli().log_prob(x.to(dtype), logits), expected)
+
+
 def test_bernoulli_gradients(generator):
     x = torch.rand(2, 1, 2, 2, generator=generator, dtype=torch.float64, requires_grad=True)
     logits = torch.randn(3, 2, 1, 2, 2, generator=generator, dtype=torch.float64, requires_grad=True)

@@ -19,11 +19,12 @@ class Bernoulli:
     def log_prob(self, x, logits):
         """Return log p(x | z), summed over the pixels of an image, in nats.
 
-        ``x``: ``(..., C, H, W)``, zeros and ones; ``logits``: the same shape, or broadcast. Returns ``(...)``.
+        ``x``: ``(..., C, H, W)``, zeros and ones; ``logits``: the same shape, or broadcast. Returns ``(...)``,
+        in the dtype of the logits.
         From logits, never from sigmoids: log(sigmoid(-100)) is -100, but log(1 - sigmoid(100)) is minus infinity.
         Grey values are taken too, as expected log-probability under pixels drawn from them, not as a density.
         """
-        return _BernoulliLogProb.apply(*torch.broadcast_tensors(x, logits)).sum((-3, -2, -1))
+        return _BernoulliLogProb.apply(*torch.broadcast_tensors(x.to(logits.dtype), logits)).sum((-3, -2, -1))
 
     def mean(self, logits):
         """Return E[x | z], the probability that each pixel is on; same shape, in [0, 1]."""
@@ -47,8 +48,8 @@ class _BernoulliLogProb(torch.autograd.Function):
     def forward(ctx, x, logits):
         probability = torch.sigmoid(logits)
         ctx.save_for_backward(x, logits, probability)
-        log_larger = (probability - 0.5).abs_().add_(0.5).log_()  # log max(s, 1 - s), between log(1/2) and 0
-        return (x * logits).sub_(logits.clamp_min(0)).add_(log_larger)
+        log_larger = torch.maximum(probability, 1 - probability).log_()  # between log(1/2) and 0
+        return log_larger.addcmul_(x, logits).sub_(logits.clamp_min(0))
 
     @staticmethod
     def backward(ctx, gradient):
