@@ -132,6 +132,7 @@ def test_an_absurd_learning_rate_leaves_finite_weights(images):
         ({"epochs": 0}, "epochs must be a number of at least 1; got 0"),
         ({"batch_size": 0}, "batch_size must be a number of at least 1; got 0"),
         ({"lr": -1.0}, r"lr must be a number of at least 0; got -1\.0"),
+        ({"lr": float("inf")}, "lr must be a number of at least 0; got inf"),
         ({"beta": float("nan")}, "beta must be a number of at least 0; got nan"),
     ],
 )

@@ -95,7 +95,8 @@ def fit(model, images, *, epochs, batch_size=128, lr=1e-3, beta=1.0, seed=0, tes
             optimizer.step()
             # Both sums travel to the CPU by themselves; nobody waits for them. Looking at what has arrived stops a
             # training that has gone wrong: at once on a CPU, a few steps later on a GPU.
-            seen[step].copy_(torch.stack((reconstruction.detach(), kl.detach())).sum(1), non_blocking=True)
+            sums = torch.stack((reconstruction.detach(), kl.detach())).sum(1)
+            seen[step].copy_(sums, non_blocking=device.type == "cuda")  # without pinned memory it would come too late
             if not seen[: step + 1].isfinite().all():
                 break
         if device.type == "cuda":
