@@ -11,33 +11,47 @@ __all__ = ["ELBO", "elbo", "pathwise_gradient", "score_function_gradient", "term
 
 
 class ELBO(NamedTuple):
-    """For each image, ``(B,)``, nats: ``elbo = reconstruction - beta * kl``. Larger is better; -elbo is the loss."""
+    """For each image, ``(B,)``, nats: ``elbo = reconstruction - beta * kl``. Larger is better; -elbo is the loss.
+
+    With free bits, ``elbo`` counts a larger KL than ``kl``, which stays what it is.
+    """
 
     elbo: torch.Tensor
     reconstruction: torch.Tensor
     kl: torch.Tensor
 
 
-def elbo(model, x, beta=1.0, samples=1, generator=None):
+def elbo(model, x, beta=1.0, samples=1, free_bits=0.0, generator=None):
     """Return the ELBO of each image and its parts, as :class:`ELBO`.
 
     ``reconstruction`` estimates E_q[log p(x | z)] from ``samples`` draws of z ~ q(z | x) (at most 0 for black-and-white
     data); ``kl`` is KL(q(z | x) || p(z)), exact (at least 0). With ``beta`` = 1 the expected ``elbo`` is at most
     log p(x). With another beta it is the beta-VAE's objective; ``reconstruction - kl`` is the bound whatever beta is.
+    ``free_bits``: nats that each latent dimension may use for nothing, on the average over the batch. A dimension whose
+    mean KL is below it counts as free_bits instead, a constant without a gradient, so that nothing pushes it further
+    towards the prior. An autoencoder has no KL: it is 0.
     ``x``: ``(B, C, H, W)`` in [0, 1]. Raises ValueError for values outside [0, 1], wrong shapes, samples below 1.
-    Sources: Kingma and Welling (2014), equation 10; Higgins et al. (2017), equation 4.
+    Sources: Kingma and Welling (2014), equation 10; Higgins et al. (2017), equation 4; Kingma et al. (2016), appendix
+    C.8, for the free bits.
     """
     check_unit_interval(x)
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}")
-    return terms(model, x, beta, samples, generator)
+    if not free_bits >= 0:
+        raise ValueError(f"free_bits must be at least 0; got {free_bits}")
+    return terms(model, x, beta, samples, free_bits, generator)
 
 
-def terms(model, x, beta=1.0, samples=1, generator=None):
+def terms(model, x, beta=1.0, samples=1, free_bits=0.0, generator=None):
     """Return what :func:`elbo` returns, without looking at the values of x: to look is to wait for a GPU."""
-    likelihood = model.likelihood
     parameters, mu, logvar = model(x, samples, generator)  # (S, B, C, H, W), (B, Z), (B, Z)
-    reconstruction = likelihood.log_prob(x, parameters).mean(0)  # (S, B) -> (B,)
+    reconstruction = model.likelihood.log_prob(x, parameters).mean(0)  # (S, B) -> (B,)
+    if logvar is None:  # an autoencoder: its code is a point, and no prior asks anything of it
+        return ELBO(reconstruction, reconstruction, torch.zeros_like(reconstruction))
+    if free_bits > 0:
+        kl_of_each = gaussian_kl(mu.unsqueeze(-1), logvar.unsqueeze(-1))  # (B, Z)
+        paid = torch.where(kl_of_each.mean(0) > free_bits, kl_of_each, free_bits).sum(-1)  # (B,)
+        return ELBO(reconstruction - beta * paid, reconstruction, kl_of_each.sum(-1))
     kl = gaussian_kl(mu, logvar)  # (B,)
     return ELBO(reconstruction - beta * kl, reconstruction, kl)
 
