@@ -31,20 +31,44 @@ class CopiedVAE(nn.Module):
         self.mu_head, self.logvar_head = nn.Linear(400, 20), nn.Linear(400, 20)
         self.back, self.out = nn.Linear(20, 400), nn.Linear(400, 784)
 
-    def forward(self, x):
+    def forward(self, x, generator=None):
         h = F.relu(self.hidden(x.view(-1, 784)))
         mu, logvar = self.mu_head(h), self.logvar_head(h)
-        z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
+        eps = torch.randn(mu.shape, generator=generator, device=mu.device)
+        z = mu + eps * torch.exp(0.5 * logvar)
         return torch.sigmoid(self.out(F.relu(self.back(z)))), mu, logvar
 
 
-def copied_loop(root, device):
+class CopiedConvVAE(nn.Module):
+    """The same loop's model with ConvVAE's layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(), nn.Flatten()
+        )
+        self.mu_head, self.logvar_head = nn.Linear(64 * 7 * 7, 20), nn.Linear(64 * 7 * 7, 20)
+        self.back = nn.Linear(20, 64 * 7 * 7)
+        self.decoder = nn.Sequential(
+            nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(32, 1, 4, 2, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x):
+        h = self.encoder(x)
+        mu, logvar = self.mu_head(h), self.logvar_head(h)
+        z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
+        return self.decoder(F.relu(self.back(z)).view(-1, 64, 7, 7)).view(-1, 784), mu, logvar
+
+
+def copied_loader(root):
     from torchvision import datasets, transforms
 
     dataset = datasets.MNIST(root, train=True, transform=transforms.ToTensor())
-    loader = torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True)
-    model = CopiedVAE().to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    return torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True)
+
+
+def copied_epoch(model, loader, optimizer, device):
+    """One epoch of the loop, as it is copied; returns its seconds."""
     total, start = 0.0, time.perf_counter()
     for x, _ in loader:
         x = x.to(device)
@@ -55,8 +79,13 @@ def copied_loop(root, device):
         loss.backward()
         total += loss.item()
         optimizer.step()
-    assert total / len(dataset) < 543  # it did learn
+    assert total / len(loader.dataset) < 543  # it did learn
     return time.perf_counter() - start
+
+
+def copied_loop(make, root, device):
+    model = make().to(device)
+    return copied_epoch(model, copied_loader(root), torch.optim.Adam(model.parameters(), lr=1e-3), device)
 
 
 def matrix_products(steps, device):

@@ -175,3 +175,117 @@ def test_the_gradient_of_the_elbo_by_finite_differences(model, x):
             down = value()
             weight[index] += 1e-5
         assert weight.grad[index].item() == pytest.approx((up - down).item() / 2e-5, rel=1e-4, abs=1e-6)
+
+
+ALL = ["bernoulli", "continuous_bernoulli", "gaussian", "gaussian_shared", "gaussian_per_pixel", "discretized_logistic"]
+
+
+@pytest.mark.parametrize("likelihood", ALL)
+@pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 13, 10)])
+def test_every_likelihood_works_with_every_model(likelihood, image_shape):
+    """Shapes, and a gradient for every parameter."""
+    x = torch.rand(4, *image_shape, generator=torch.Generator().manual_seed(0))
+    for make in (models.Autoencoder, models.MLPVAE, models.ConvVAE):
+        torch.manual_seed(0)
+        model = make(latent_dim=3, likelihood=likelihood, image_shape=image_shape)
+        parameters, mu, logvar = model(x, samples=2)
+        channels = model.likelihood.channels * image_shape[0]
+        assert parameters.shape == (1 if logvar is None else 2, 4, channels, *image_shape[1:])
+        assert mu.shape == (4, 3)
+        assert model.likelihood.mean(model.decode(mu)).shape == x.shape
+        objectives.elbo(model, x).elbo.mean().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        assert sum((p.grad != 0).any().item() for p in model.parameters()) == len(list(model.parameters()))
+        if make is not models.Autoencoder:
+            assert model.sample(5).shape == (5, *image_shape)
+
+
+def test_the_convolutions_halve_and_double_any_size():
+    for height, width, depth in ((28, 28, 2), (7, 9, 2), (64, 48, 5), (11, 31, 3), (2, 2, 1)):
+        model = models.ConvVAE(latent_dim=2, channels=(3,) * depth, image_shape=(2, height, width))
+        features, sizes = torch.rand(5, 2, height, width), []
+        assert model(features)[0].shape == (1, 5, 2, height, width)
+        for layer in model.encoder.layers[:-2]:
+            features = layer(features)
+            sizes.append(tuple(features.shape[2:]))
+        assert sizes[::2] == [(height >> k, width >> k) for k in range(1, depth + 1)]
+    assert [tuple(p.shape) for p in models.ConvVAE().parameters() if p.ndim > 1] == [
+        (32, 1, 4, 4),
+        (64, 32, 4, 4),
+        (40, 64 * 7 * 7),
+        (64 * 7 * 7, 20),
+        (64, 32, 4, 4),
+        (32, 1, 4, 4),
+    ]
+
+
+def test_one_sample_axis_or_many_decode_alike():
+    model = models.ConvVAE(latent_dim=3, channels=(4,), image_shape=(1, 6, 6))
+    z = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(model.decode(z)[1, 2], model.decode(z[1, 2]), atol=1e-6)
+
+
+def test_an_autoencoder_is_deterministic_and_has_no_prior(x):
+    model = models.Autoencoder(**SMALL)
+    one, other = (objectives.elbo(model, x, samples=3) for _ in range(2))
+    assert torch.equal(one.elbo, other.elbo)
+    assert torch.equal(one.elbo, one.reconstruction)
+    assert torch.equal(one.elbo, model.likelihood.log_prob(x, model.decode(model.encode(x))))
+    assert one.kl.tolist() == [0.0] * 5
+    assert not hasattr(model, "sample")
+
+
+def test_any_encoder_and_decoder_join():
+    model = models.VAE(models.MLPEncoder(2), models.ConvDecoder(2), latent_dim=2)
+    assert model(torch.rand(3, 1, 28, 28))[0].shape == (1, 3, 1, 28, 28)
+
+
+def test_free_bits_raise_the_floor_of_each_dimension(model, x):
+    """By hand, in a loop over dimensions; and no gradient through a dimension below the floor."""
+    mu, logvar = model.encode(x)
+    normal = torch.distributions.Normal(mu, (0.5 * logvar).exp())
+    kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0))  # (B, Z)
+    means = kl.mean(0)
+    free_bits = means.sort().values[1].item() + 1e-4  # two of three dimensions are below
+    parts, plain = (
+        objectives.elbo(model, x, 2.0, free_bits=f, generator=torch.Generator().manual_seed(1))
+        for f in (free_bits, 0.0)
+    )
+    assert torch.equal(parts.reconstruction, plain.reconstruction)
+    assert torch.allclose(parts.kl, plain.kl)
+    expected = sum(max(free_bits, m) for m in means.tolist())
+    paid = (parts.reconstruction - parts.elbo).mean().item() / 2
+    assert paid == pytest.approx(expected, rel=1e-5)
+    (gradient,) = torch.autograd.grad(-(parts.elbo - parts.reconstruction).sum(), model.encoder.layers[-1].bias)
+    below = means < free_bits
+    assert (gradient[:3][below] == 0).all()
+    assert (gradient[:3][~below] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: models.ConvVAE(latent_dim=0), "latent_dim must be made of whole numbers of at least 1; got 0"),
+        (lambda: models.ConvVAE(channels=()), "channels must name at least one layer"),
+        (lambda: models.ConvVAE(channels=(32, 0)), "channels must .* got 32, 0"),
+        (lambda: models.ConvVAE(channels=(8,) * 5), r"\(1, 28, 28\) cannot be halved 5 times; give fewer channels"),
+        (lambda: models.Autoencoder(latent_dim=0), "latent_dim must be made of whole numbers of at least 1; got 0"),
+        (lambda: models.MLPVAE(image_shape=(1, 28, -1)), "image_shape must .* got 1, 28, -1"),
+        (lambda: models.ConvVAE(likelihood="mse"), "likelihood must be one of 'bernoulli'"),
+        (
+            lambda: models.MLPVAE().encode(torch.zeros(2, 1, 28, 28, device="meta")),
+            r"x is on meta, the model on cpu; move one of them: x\.to\('cpu'\)",
+        ),
+        (
+            lambda: models.Autoencoder().encode(torch.zeros(2, 784)),
+            r"x must be images of shape \(B, 1, 28, 28\); got \(2, 784\)",
+        ),
+        (
+            lambda: objectives.elbo(models.MLPVAE(), torch.zeros(2, 1, 28, 28), free_bits=-1.0),
+            r"free_bits must be at least 0; got -1\.0",
+        ),
+    ],
+)
+def test_more_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,5 +1,7 @@
 """The training loop: what it computes, that it repeats, and how it stops."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -42,9 +44,10 @@ def test_is_the_textbook_loop(images):
     x = images.float() / 255
     ours, theirs = new_model(), new_model()
     training.fit(ours, x, epochs=2, batch_size=128, lr=1e-3, beta=2.0, seed=7, progress=False)
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator()
     optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
-    for _ in range(2):
+    for epoch in range(2):
+        generator.manual_seed(7 + 1_000_003 * epoch)  # each epoch has its seed
         for chosen in torch.randperm(len(x), generator=generator).split(128):
             loss = -objectives.elbo(theirs, x[chosen], beta=2.0, generator=generator).elbo.mean()
             optimizer.zero_grad()
@@ -129,6 +132,11 @@ def test_an_absurd_learning_rate_leaves_finite_weights(images):
         ({"images": torch.zeros(0, 1, 28, 28, dtype=torch.uint8)}, "N >= 1"),
         ({"images": torch.full((5, 1, 28, 28), 255.0)}, "images ranges from 255 to 255"),
         ({"test": torch.full((5, 1, 28, 28), -1.0)}, "test ranges from -1"),
+        ({"epochs": 2.5}, r"epochs must be a whole number; got 2\.5"),
+        ({"free_bits": -0.1}, "free_bits must be a number of at least 0"),
+        ({"precision": "float16"}, "precision must be 'float32' or 'bfloat16'; got 'float16'"),
+        ({"beta": lambda progress: progress - 1}, r"beta must give .*; beta\(0\) is -1"),
+        ({"checkpoint": "no/such/folder/a.pt"}, "checkpoint must be the path of a file in a folder that exists"),
         ({"epochs": 0}, "epochs must be a number of at least 1; got 0"),
         ({"batch_size": 0}, "batch_size must be a number of at least 1; got 0"),
         ({"lr": -1.0}, r"lr must be a number of at least 0; got -1\.0"),
@@ -140,6 +148,126 @@ def test_bad_input(images, change, message):
     arguments = {"images": images, "epochs": 1, "progress": False} | change
     with pytest.raises(ValueError, match=message):
         training.fit(new_model(), arguments.pop("images"), **arguments)
+
+
+def test_an_autoencoder_is_trained_by_the_same_loop(images):
+    torch.manual_seed(0)
+    model = models.Autoencoder(latent_dim=4, hidden=(32,))
+    history = training.fit(model, images, epochs=10, lr=3e-3, test=images[:50], progress=False)
+    assert history["kl"] == [0.0] * 10 == history["test_kl"]
+    assert history["test_reconstruction"][-1] > history["test_reconstruction"][0] + 100
+
+
+@pytest.mark.parametrize("likelihood", ["continuous_bernoulli", "gaussian_shared", "discretized_logistic"])
+def test_grey_likelihoods_see_grey_pixels(images, likelihood):
+    torch.manual_seed(0)
+    model = models.MLPVAE(latent_dim=4, hidden=(32,), likelihood=likelihood)
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    history = training.fit(model, images, epochs=5, progress=False)
+    assert len(torch.cat(seen).unique()) > 100
+    assert history["elbo"][-1] > history["elbo"][0]
+
+
+def test_beta_follows_the_progress_of_the_training(images):
+    progress = []
+
+    def beta(t):
+        progress.append(t)
+        return min(1, 5 * t)
+
+    training.fit(new_model(), images, epochs=4, batch_size=100, beta=beta, progress=False)
+    assert progress == pytest.approx([k / 12 for k in range(12)])
+
+
+def test_a_constant_function_is_a_number(images):
+    one, other = new_model(), new_model()
+    training.fit(one, images, epochs=2, beta=0.5, progress=False)
+    training.fit(other, images, epochs=2, beta=lambda _: 0.5, progress=False)
+    assert torch.equal(weights(one), weights(other))
+
+
+def test_free_bits_keep_units_awake(images):
+    """At beta = 20 all units fall asleep; with a free nat each, every one keeps about a nat."""
+    kl = {}
+    for free_bits in (0.0, 1.0):
+        model = new_model()
+        history = training.fit(model, images, epochs=20, lr=3e-3, beta=20.0, free_bits=free_bits, progress=False)
+        kl[free_bits] = history["kl"][-1]
+    assert kl[0.0] < 1
+    assert 3 < kl[1.0] < 6  # four units
+
+
+def test_the_schedule_is_pytorchs(images):
+    rates = []
+
+    def schedule(optimizer):
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.1)
+        optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
+        return scheduler
+
+    training.fit(new_model(), images, epochs=3, batch_size=300, schedule=schedule, progress=False)
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-5])
+
+
+def test_averaged_weights_are_the_average_and_are_measured(images):
+    model = new_model()
+    average = torch.optim.swa_utils.AveragedModel(model)
+    seen = []
+
+    class Watch(torch.optim.lr_scheduler.LRScheduler):
+        def get_lr(self):
+            return [group["lr"] for group in self.optimizer.param_groups]
+
+        def step(self, *arguments):
+            seen.append(weights(model).clone())
+            super().step(*arguments)
+
+    test = data.test_binarization("digits")[:50]
+    history = training.fit(
+        model, images, epochs=4, batch_size=300, schedule=Watch, average=average, test=test, progress=False
+    )
+    expected = torch.stack(seen[1:]).mean(0)  # one step an epoch; the first is the scheduler's own beginning
+    assert torch.allclose(weights(average.module), expected, atol=1e-7)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        measured = objectives.elbo(average.module, test, generator=generator).elbo.mean().item()
+    assert history["test_elbo"][-1] == pytest.approx(measured, abs=1e-3)
+
+
+def test_bfloat16_touches_the_layers_only(images):
+    torch.manual_seed(0)
+    model = models.ConvVAE(latent_dim=4, channels=(8, 8))
+    seen = []
+    for layer in (model.encoder.layers[0], model.decoder.layers[-1]):
+        layer.register_forward_hook(lambda _, x, out: seen.append(out.dtype))
+    model.register_forward_hook(lambda _, x, out: seen.extend(part.dtype for part in out))
+    history = training.fit(model, images, epochs=1, batch_size=300, precision="bfloat16", progress=False)
+    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32, torch.float32]
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    torch.manual_seed(0)
+    plain = models.ConvVAE(latent_dim=4, channels=(8, 8))
+    assert history["elbo"][0] == pytest.approx(
+        training.fit(plain, images, epochs=1, batch_size=300, progress=False)["elbo"][0], rel=0.02
+    )
+
+
+@pytest.mark.parametrize("moment", ["in the loss", "in the measuring"])
+def test_ctrl_c_returns_what_is_done(images, moment):
+    class Interrupted(models.MLPVAE):
+        def forward(self, x, *arguments):
+            if next(calls) == (8 if moment == "in the loss" else 11):
+                raise KeyboardInterrupt
+            return super().forward(x, *arguments)
+
+    calls = itertools.count(1)  # three batches and one test batch an epoch
+    torch.manual_seed(0)
+    model = Interrupted(latent_dim=4, hidden=(32,))
+    history = training.fit(model, images, epochs=100, test=images[:10], progress=False)
+    assert len(history) == (1 if moment == "in the loss" else 2)
+    healthy = new_model()
+    training.fit(healthy, images, epochs=len(history), progress=False)
+    assert torch.equal(weights(model), weights(healthy))
 
 
 def test_the_bar_shows_only_where_it_may(images, capfd, monkeypatch):

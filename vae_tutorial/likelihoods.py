@@ -226,6 +226,7 @@ _KNOWN = {
     "gaussian_per_pixel": functools.partial(Gaussian, "per_pixel"),
     "discretized_logistic": DiscretizedLogistic,
 }
+NAMES = tuple(_KNOWN)
 
 
 def get(name):

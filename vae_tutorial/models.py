@@ -91,7 +91,8 @@ class ConvDecoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z):
-        return self.layers(z.reshape(-1, z.shape[-1])).unflatten(0, z.shape[:-1])  # convolutions know one batch axis
+        images = self.layers(z.reshape(-1, z.shape[-1]))  # convolutions know one batch axis
+        return images.reshape(*z.shape[:-1], *images.shape[1:])
 
 
 class _EncoderDecoder(nn.Module):

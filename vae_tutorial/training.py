@@ -4,6 +4,7 @@ import copy
 import math
 import os
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def fit(
         test = _pixels(_usable(test, "test", model, device), model, generator.manual_seed(seed))
     optimizer = torch.optim.Adam(model.parameters(), lr=float(lr), fused=device.type in ("cpu", "cuda"))
     parts = {"model": model, "optimizer": optimizer, "average": average, "schedule": schedule and schedule(optimizer)}
-    settings = _settings(model, images, batch_size, lr, beta, free_bits, precision, seed)
+    settings = _settings(model, images, batch_size, lr, beta, free_bits, precision)
     history = History() if resume is None else _resume(resume, parts, settings)
     good = _snapshot(parts, settings, history)
 
@@ -216,6 +217,9 @@ def _write(path, snapshot):
 
 def _read(path):
     try:
+        with zipfile.ZipFile(path) as archive:  # torch writes a checksum of each part, but does not look at it
+            if (part := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of {part} is wrong")
         saved = torch.load(path, map_location="cpu", weights_only=True)  # tensors and plain values; never runs code
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}") from None
@@ -290,7 +294,7 @@ def _weight(beta, progress):
     return weight
 
 
-def _settings(model, images, batch_size, lr, beta, free_bits, precision, seed):
+def _settings(model, images, batch_size, lr, beta, free_bits, precision):
     """What a training that resumes must have in common with the one that was cut off."""
     return {
         "likelihood": repr(model.likelihood),
@@ -300,7 +304,6 @@ def _settings(model, images, batch_size, lr, beta, free_bits, precision, seed):
         "beta": "a function" if callable(beta) else float(beta),
         "free_bits": float(free_bits),
         "precision": precision,
-        "seed": seed,
     }
 
 

@@ -1,0 +1,170 @@
+"""The command line, alone and under torchrun: what it trains, what it says, what it refuses."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+
+from vae_tutorial import __main__ as cli
+from vae_tutorial import data, models, training
+
+TRAIN = ["train", "--dataset", "digits", "--epochs", "2"]
+ALONE = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def test_the_same_as_from_python(tmp_path, capsys):
+    file = tmp_path / "run.pt"
+    options = ["--hidden", "32", "--latent-dim", "4", "--warm-up", "0.5", "--beta", "2", "--seed", "3"]
+    assert cli.main([*TRAIN, *options, "--checkpoint", str(file)]) == 0
+    torch.manual_seed(3)
+    model = models.MLPVAE(latent_dim=4, hidden=(32,))
+    images, test = data.load("digits").images, data.test_binarization("digits")
+    history = training.fit(model, images, epochs=2, beta=lambda t: 2 * min(1, t / 0.5), seed=3, test=test)
+    loaded = models.MLPVAE(latent_dim=4, hidden=(32,))
+    training.load_checkpoint(file, loaded)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+    said = capsys.readouterr().out
+    assert "MLPVAE, 51,416 parameters, on digits (1,438 images), cpu" in said
+    assert float(re.search(r"test ELBO: (-[\d.]+) \+-", said)[1]) == pytest.approx(history["test_elbo"][-1], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model", "conv", "--channels", "4", "8", "--precision", "bfloat16", "--average", "0.9"],
+        ["--model", "autoencoder", "--hidden", "16", "--likelihood", "continuous_bernoulli"],
+        ["--likelihood", "discretized_logistic", "--hidden", "16", "8", "--cosine", "--free-bits", "0.1"],
+    ],
+)
+def test_other_recipes(options, capsys):
+    assert cli.main([*TRAIN, *options]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"test (ELBO|log p\(x \| z\), not a bound): -?[\d.]+ \+- [\d.]+ nats per image", said)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "conv", "--hidden", "5"], "--hidden does not go with --model conv"),
+        (["--channels", "5"], "--channels does not go with --model mlp"),
+        (["--latent-dim", "0"], "latent_dim must be made of whole numbers of at least 1; got 0"),
+        (["--warm-up", "2"], "--warm-up must be a fraction from 0 to 1; got 2.0"),
+        (["--epochs", "0"], "epochs must be a number of at least 1; got 0"),
+        (["--resume", "/no/such/file.pt"], "there is no checkpoint /no/such/file.pt"),
+        (["--checkpoint", "/no/such/folder/file.pt"], "checkpoint must be the path of a file in a folder that exists"),
+        (["--hidden", "16", "--lr", "1e20"], "the loss was not finite"),
+        (["--device", "mps"], "--device mps is not to be had here"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(options, message, capsys):
+    if "mps" in options and torch.backends.mps.is_available():
+        pytest.skip("it is to be had here")
+    assert cli.main([*TRAIN, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_strict_and_damaged_data(tmp_path, capsys):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images", "train-labels", "t10k-images", "t10k-labels"):
+        (raw / f"{name}-idx{3 if 'images' in name else 1}-ubyte").write_bytes(b"no images")
+    assert cli.main(["train", "--root", str(tmp_path)]) == 2
+    assert "are damaged" in capsys.readouterr().err
+
+
+def test_ctrl_c_from_the_shell():
+    """The signal that a terminal sends; the history so far is printed, and the status is a shell's 130."""
+    command = [sys.executable, "-u", "-m", "vae_tutorial", *TRAIN[:3], "--epochs", "1000000", "--hidden", "8"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ALONE)
+    assert "MLPVAE" in process.stdout.readline()  # the training begins
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "test ELBO" in said
+    assert errors == ""
+
+
+GRADIENTS = textwrap.dedent(
+    """
+    import torch, torch.distributed as dist
+    from vae_tutorial import data, models, objectives
+    from vae_tutorial.__main__ import Parallel, share
+
+    dist.init_process_group("gloo")
+    rank, images = dist.get_rank(), data.load("digits").images[:65].float() / 255
+
+    def loss(model, rank):
+        generator = torch.Generator().manual_seed(rank)
+        return -objectives.elbo(model, share(images, rank, 2), generator=generator).elbo.mean()
+
+    def gaussian():
+        return models.MLPVAE(likelihood="gaussian_shared")
+
+    for make in (models.MLPVAE, models.ConvVAE, gaussian, models.Autoencoder):
+        torch.manual_seed(0)
+        one = make()
+        many = Parallel(make())
+        many.load_state_dict(one.state_dict())
+        loss(many, rank).backward()
+        ((loss(one, 0) + loss(one, 1)) / 2).backward()
+        for p, q in zip(one.parameters(), many.parameters(), strict=True):
+            assert torch.allclose(p.grad, q.grad, rtol=1e-5, atol=1e-5 * p.grad.abs().max().item())
+        assert [n for n, _ in one.state_dict().items()] == list(many.state_dict())
+        if isinstance(one, models.Autoencoder):  # no noise: the batch in one piece
+            one.zero_grad()
+            (-objectives.elbo(one, images[:64]).elbo.mean()).backward()
+            for p, q in zip(one.parameters(), many.parameters(), strict=True):
+                assert torch.allclose(p.grad, q.grad, rtol=1e-5, atol=1e-5 * p.grad.abs().max().item())
+    print("equal on", rank, flush=True)
+    dist.destroy_process_group()
+    """
+)
+
+
+def torchrun(*command):
+    return subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, env=ALONE, timeout=120)
+
+
+def test_gradients_of_two_processes_are_those_of_one(tmp_path):
+    script = tmp_path / "gradients.py"
+    script.write_text(GRADIENTS)
+    done = torchrun(str(script))
+    assert done.returncode == 0, done.stderr
+    assert {"equal on 0", "equal on 1"} <= set(done.stdout.splitlines())
+
+
+def test_torchrun_trains_and_resumes_to_the_same_bits(tmp_path):
+    command = ["-m", "vae_tutorial", "train", "--dataset", "digits", "--hidden", "32", "--seed", "5"]
+    files = [tmp_path / name for name in ("whole.pt", "half.pt", "rest.pt")]
+    for epochs, file, more in ((3, 0, []), (2, 1, []), (3, 2, ["--resume", str(files[1])])):
+        done = torchrun(*command, "--epochs", str(epochs), "--checkpoint", str(files[file]), *more)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("test ELBO") == 1  # the first process speaks for all
+        assert "2 processes" in done.stdout
+        assert "Warning" not in done.stderr
+    whole, rest = models.MLPVAE(hidden=(32,)), models.MLPVAE(hidden=(32,))
+    history = training.load_checkpoint(files[0], whole)  # one process reads what two have written
+    training.load_checkpoint(files[2], rest)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
+    assert history["test_elbo"][-1] > history["test_elbo"][0] + 50
+
+
+def test_shares_are_equal_and_hold_every_image_but_a_remainder():
+    images = torch.arange(11)
+    shares = [cli.share(images, rank, 3) for rank in range(3)]
+    assert [len(s) for s in shares] == [3, 3, 3]
+    assert sorted(torch.cat(shares).tolist()) == list(range(9))
+
+
+def test_a_batch_that_cannot_be_shared():
+    done = torchrun("-m", "vae_tutorial", *TRAIN, "--batch-size", "127")
+    assert done.returncode != 0
+    assert "--batch-size 127 cannot be shared by 2 processes" in done.stderr
