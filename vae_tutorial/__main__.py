@@ -118,7 +118,7 @@ def train(arguments):
         average_over_processes(history, device)
         dist.destroy_process_group()
     if rank == 0:
-        report(history, model if average is None else average.module, test)
+        report(history, model if average is None else average.module, test, arguments.seed)
     return 0 if len(history) >= arguments.epochs else 130  # what a shell expects after Ctrl-C
 
 
@@ -135,13 +135,13 @@ def average_over_processes(history, device):
 
 
 @torch.no_grad()
-def report(history, model, test):
+def report(history, model, test, seed):
     """Print the history, and the test images' mean ELBO with its standard error over the images."""
     if not history.rows:
         print("interrupted before the end of the first epoch")
         return
     print(history.to_frame().round(2).to_string())
-    generator = torch.Generator(test.device).manual_seed(0)
+    generator = torch.Generator(test.device).manual_seed(seed)
     scale = 255 if test.dtype == torch.uint8 else 1
     parts = [objectives.elbo(model, x.float() / scale, generator=generator) for x in test.split(1000)]
     elbo, reconstruction, kl = (torch.cat(column) for column in zip(*parts, strict=True))
