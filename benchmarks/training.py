@@ -208,7 +208,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if arguments.pythae:
             # Without its dependencies, which would bring a PyTorch of their own; these few are all that is missing.
-            few = "pythae cloudpickle imageio pydantic pydantic-core annotated-types typing-inspection".split()
+            few = ["pythae", "cloudpickle", "imageio"]
+            few += ["pydantic", "pydantic-core", "annotated-types", "typing-inspection"]
             pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *few]
             subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)
             sys.path.append(folder)

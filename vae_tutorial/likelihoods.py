@@ -97,7 +97,8 @@ class Gaussian(nn.Module):
         self.variance, self.log_floor = variance, math.log(floor)
         self.channels = 2 if variance == "per_pixel" else 1
         if variance == "shared":
-            self.raw_logvar = nn.Parameter(torch.zeros(()))
+            # Adam moves a parameter by at most about lr in a step, and this one has some units to go: a tenth of it.
+            self.tenth_of_logvar = nn.Parameter(torch.zeros(()))
 
     def extra_repr(self):
         return f"variance={self.variance!r}"
@@ -108,7 +109,7 @@ class Gaussian(nn.Module):
             mean, raw = parameters.chunk(2, dim=-3)  # (..., 2 C, H, W) -> twice (..., C, H, W)
             return mean, self._floored(raw)
         if self.variance == "shared":
-            return parameters, self._floored(self.raw_logvar)
+            return parameters, self._floored(10 * self.tenth_of_logvar)
         return parameters, parameters.new_tensor(math.log(self.variance))
 
     def log_prob(self, x, parameters):
