@@ -22,7 +22,7 @@ import torch
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
-from vae_tutorial import data, information, ledger, likelihoods, models, objectives
+from vae_tutorial import data, information, ledger, likelihoods, models, objectives, training
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -190,7 +190,7 @@ def test_every_row_of_the_ledger_is_computed_in_its_chapter():
 
 def definitions(path):
     """The functions of a notebook, by name, made without running the rest of it."""
-    scope = {"math": math, "torch": torch, "nn": torch.nn, "models": models}
+    scope = {"math": math, "torch": torch, "nn": torch.nn, "models": models, "D": 784}
     for cell in code_cells(path):
         body = [n for n in ast.parse(python(cell)).body if isinstance(n, ast.FunctionDef | ast.Import)]
         body = [n for n in body if isinstance(n, ast.FunctionDef) or n.names[0].name == "heapq"]
@@ -288,6 +288,75 @@ def same_log_weights(theirs, _):
     assert torch.allclose(theirs(model, x, 4), torch.full((4, 6), -784 * math.log(2)), rtol=1e-4)
 
 
+def same_conv_matrix(theirs, _):
+    """The matrix of the package's first convolution, and its transpose in the decoder's last layer."""
+    torch.manual_seed(0)
+    for size in (8, 9):
+        model = models.ConvVAE(latent_dim=3, channels=(5, 4), image_shape=(2, size, size)).double()
+        first, last = model.encoder.layers[0], model.decoder.layers[-1]
+        x, y = torch.randn(6, 2, size, size).double(), torch.randn(6, 5, size // 2, size // 2).double()
+        A = theirs(first.weight.detach(), size, 2, 1)
+        ours = first(x) - first.bias.view(-1, 1, 1)
+        assert torch.allclose(x.flatten(1) @ A.T, ours.flatten(1), atol=1e-10)
+        A = theirs(last.weight.detach(), size, 2, 1)
+        ours = last(y) - last.bias.view(-1, 1, 1)
+        assert torch.allclose(y.flatten(1) @ A, ours.flatten(1), atol=1e-10)
+
+
+def same_new_vae(theirs, _):
+    ours = (torch.manual_seed(0), models.MLPVAE(latent_dim=20, hidden=(200,)))[1]
+    for one, other in zip(theirs("bernoulli").parameters(), ours.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def same_measure(theirs, _):
+    model, x = models.MLPVAE(latent_dim=3, hidden=(8,), likelihood="gaussian"), torch.rand(6, 1, 28, 28)
+    mean, reconstruction, kl = theirs(model, x)
+    ours = objectives.elbo(model, x, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(reconstruction, ours.reconstruction) and torch.allclose(kl, ours.kl, atol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(mean, model.likelihood.mean(model(x, 1, torch.Generator().manual_seed(0))[0][0]))
+
+
+def same_train_by_hand(theirs, _):
+    """With minus the ELBO as the loss it is training.fit, seeds and all."""
+    x, gaussian = torch.rand(300, 1, 28, 28), likelihoods.Gaussian()
+    by_hand, by_fit = (
+        (torch.manual_seed(0), models.MLPVAE(latent_dim=3, hidden=(8,), likelihood=gaussian))[1] for _ in range(2)
+    )
+    theirs(by_hand, x, lambda x, p, kl: (kl - gaussian.log_prob(x, p)).mean(), 2)
+    training.fit(by_fit, x, epochs=2, progress=False)
+    for one, other in zip(by_hand.parameters(), by_fit.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def same_continuous_bernoulli(theirs, _):
+    x = torch.rand(5, 1, 3, 3).double()
+    logits = torch.cat([20 * torch.randn(4, 1, 3, 3).double(), torch.zeros(1, 1, 3, 3).double()])
+    assert torch.allclose(theirs(x, logits), likelihoods.ContinuousBernoulli().log_prob(x, logits), atol=1e-6)
+
+
+def same_log_mass(theirs, _):
+    levels = torch.arange(256).double()[:, None, None, None] / 255
+    mean, raw = torch.tensor([[0.3, -1.5], [0.98, -3.0], [-0.1, -6.0]]).double().T.reshape(2, 3, 1, 1, 1, 1)
+    parameters = torch.cat([mean, raw], -3).expand(3, 256, 2, 1, 1)
+    scale = raw.exp() + math.exp(-8)
+    ours = likelihoods.DiscretizedLogistic().log_prob(levels, parameters)
+    found = theirs(torch.nn.functional.logsigmoid, levels, mean, scale).sum((-3, -2, -1))
+    assert torch.allclose(found, ours, rtol=1e-9)
+
+
+def same_continuous_bernoulli_log_mass(theirs, _):
+    """The mass of a level's bin, by quadrature over the package's density on the part of it in [0, 1]."""
+    density = likelihoods.ContinuousBernoulli()
+    for logit in (-30.0, 0.0, 0.7, 9.0):
+        logits = torch.full((1, 1, 1), logit, dtype=torch.float64)
+        for k in (0, 1, 100, 255):
+            fine = torch.linspace(max(k - 0.5, 0) / 255, min(k + 0.5, 255) / 255, 2001, dtype=torch.float64)
+            mass = torch.trapezoid(density.log_prob(fine[:, None, None, None], logits).exp(), fine)
+            assert abs(theirs(torch.tensor(k / 255, dtype=torch.float64), logits).exp().item() / mass - 1) < 1e-5
+
+
 COUNTERPARTS = {
     **{
         n: same_information(n) for n in ("surprisal", "entropy", "cross_entropy", "huffman_lengths", "gaussian_entropy")
@@ -300,6 +369,13 @@ COUNTERPARTS = {
     "log_weights": same_log_weights,
     "score_function_gradient": same_gradient_estimate("score_function_gradient", baseline=0.7),
     "pathwise_gradient": same_gradient_estimate("pathwise_gradient"),
+    "conv_matrix": same_conv_matrix,
+    "new_vae": same_new_vae,
+    "measure": same_measure,
+    "train_by_hand": same_train_by_hand,
+    "continuous_bernoulli_log_prob": same_continuous_bernoulli,
+    "log_mass": same_log_mass,
+    "continuous_bernoulli_log_mass": same_continuous_bernoulli_log_mass,
 }
 
 
