@@ -156,7 +156,7 @@ def test_learned_gaussians_against_torch(generator):
 
 
 def test_the_shared_variance_learns_the_mean_squared_error(generator):
-    """Its best value is the mean squared error less the floor (Rybkin et al., 2021, equation 6)."""
+    """Its best value is the mean squared error less the floor (Rybkin et al., 2021)."""
     x = 0.3 * torch.randn(50, 1, 8, 8, generator=generator)
     likelihood = Gaussian("shared")
     optimizer = torch.optim.LBFGS(likelihood.parameters(), max_iter=100, line_search_fn="strong_wolfe")

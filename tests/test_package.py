@@ -108,6 +108,11 @@ def test_history_plot_draws_what_the_history_says():
     assert lines["KL"].get_color() == lines["KL (test)"].get_color() == plotting.COLORS["kl"]
 
 
+def test_an_autoencoders_history_shows_its_reconstruction_alone():
+    rows = [{"epoch": e, "elbo": -90.0, "reconstruction": -90.0, "kl": 0.0, "seconds": 1.0} for e in (1, 2)]
+    assert [line.get_label() for line in training.History(rows).plot().lines] == ["reconstruction"]
+
+
 def test_the_style_fits_a_phone():
     plotting.use_style()
     assert plt.rcParams["figure.figsize"][0] <= 5.5

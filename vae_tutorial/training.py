@@ -56,10 +56,15 @@ class History:
         return pd.DataFrame(self.rows).set_index("epoch")
 
     def plot(self, ax=None):
-        """Draw ELBO, reconstruction and KL over the epochs, those on test images dashed; return the Axes."""
+        """Draw ELBO, reconstruction and KL over the epochs, those on test images dashed; return the Axes.
+
+        Of an autoencoder, the reconstruction alone.
+        """
         from vae_tutorial.plotting import curves
 
         names = {"elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+        if not any(self["kl"]):  # an autoencoder has none, and its objective is the reconstruction
+            names = {"reconstruction": "reconstruction"}
         lines = {names[key]: self[key] for key in names}
         if self.rows and "test_elbo" in self.rows[0]:
             lines |= {f"{names[key]} (test)": self[f"test_{key}"] for key in names}
