@@ -1,4 +1,4 @@
-"""The benchmarks compare equals: the same layers on both sides, and the loop everybody copies learns what ours learns."""
+"""The benchmarks compare equals: the same layers on both sides, and the same loss."""
 
 import importlib.util
 import sys
