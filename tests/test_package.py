@@ -16,7 +16,19 @@ import vae_tutorial
 from vae_tutorial import plotting, training
 
 FOLDER = Path(vae_tutorial.__file__).parent
-ORDER = ["information", "exact", "data", "likelihoods", "models", "objectives", "plotting", "training", "ledger"]
+ORDER = [
+    "information",
+    "exact",
+    "data",
+    "likelihoods",
+    "models",
+    "objectives",
+    "plotting",
+    "training",
+    "evaluation",
+    "pretrained",
+    "ledger",
+]
 
 
 def python(code):
@@ -55,7 +67,7 @@ def test_modules_cost_little_beyond_torch():
 
 
 def test_unknown_module():
-    with pytest.raises(AttributeError, match="its modules are data, exact, information"):
+    with pytest.raises(AttributeError, match="its modules are data, evaluation, exact, information"):
         _ = vae_tutorial.explorer
     assert set(ORDER) <= set(dir(vae_tutorial))
 

@@ -2,14 +2,27 @@
 
 Read its modules in this order; each imports only from those above it:
 ``information``, ``exact``, ``data``, ``likelihoods``, ``models``, ``objectives``, ``plotting``, ``training``,
-``ledger``.
+``evaluation``, ``pretrained``, ``ledger``, ``explorers``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["data", "exact", "information", "ledger", "likelihoods", "models", "objectives", "plotting", "training"]
+__all__ = [
+    "data",
+    "evaluation",
+    "exact",
+    "explorers",
+    "information",
+    "ledger",
+    "likelihoods",
+    "models",
+    "objectives",
+    "plotting",
+    "pretrained",
+    "training",
+]
 
 
 def __getattr__(name):

@@ -13,9 +13,16 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from vae_tutorial import data, likelihoods, models, objectives, training
+from vae_tutorial import data, likelihoods, models, objectives, pretrained, training
 
 MODELS = {"mlp": models.MLPVAE, "conv": models.ConvVAE, "autoencoder": models.Autoencoder}
+ERRORS = (
+    ValueError,
+    data.DataError,
+    pretrained.PretrainedError,
+    training.CheckpointError,
+    training.TrainingDiverged,
+)
 
 
 class Parallel(DistributedDataParallel):
@@ -180,17 +187,39 @@ def parse(argv=None):
     p.add_argument("--device", choices=("cpu", "cuda", "mps"), help="(default: cuda where there is one, else cpu)")
     p.add_argument("--checkpoint", metavar="FILE", help="holds the whole state after each epoch")
     p.add_argument("--resume", metavar="FILE", help="the checkpoint to go on from")
+    p = commands.add_parser("pretrained", help="train shipped models anew, and compare them with their cards")
+    p.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(pretrained.names())} (default: all)")
+    p.add_argument("--folder", default="build/pretrained", help="where they go (default: %(default)s)")
+    p.add_argument("--install", action="store_true", help="put them in the place of the shipped ones")
     return parser.parse_args(argv)
+
+
+def retrain(arguments):
+    """Train the shipped models anew; return 1 where one differs from its card, else 0."""
+    different = False
+    for name in arguments.names or pretrained.names():
+        print(f"{name}: {pretrained.recipe(name)}", flush=True)
+        found = pretrained.train(name, arguments.folder)
+        print(f"  ELBO {found.elbo}, log p(x) {found.log_p} nats, {found.active_units} active units", end="")
+        print(f", {found.seconds:.0f} s", flush=True)
+        if arguments.install:
+            pretrained.install(name, arguments.folder)
+        for line in pretrained.differences(found, pretrained.card(name)):
+            different = True
+            print(f"  differs: {line}", flush=True)
+    return int(different)
 
 
 def main(argv=None):
     """Run one command and return its exit status."""
     arguments = parse(argv)
     try:
+        if arguments.command == "pretrained":
+            return retrain(arguments)
         if not 0 <= arguments.warm_up <= 1:
             raise ValueError(f"--warm-up must be a fraction from 0 to 1; got {arguments.warm_up}")
         return train(arguments)
-    except (ValueError, data.DataError, training.CheckpointError, training.TrainingDiverged) as error:
+    except ERRORS as error:
         print(f"python -m vae_tutorial: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before or after the training, which itself returns what it has

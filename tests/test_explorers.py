@@ -1,0 +1,165 @@
+"""What all explorers have in common: a page without a kernel, without scripts, on a phone, for a screen reader."""
+
+import json
+import os
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from anywidget._util import enable_custom_widget_manager_once
+from explorer_page import STYLES
+
+from vae_tutorial import explorers
+from vae_tutorial.explorers import _base
+
+LAYOUT = """() => [...document.querySelectorAll('.vx *')].filter(e => {
+  const box = e.getBoundingClientRect();
+  return box.width && (box.right > document.documentElement.clientWidth + 1 || box.left < -1);
+}).map(e => e.outerHTML.slice(0, 100))"""
+SMALL = """() => [...document.querySelectorAll('.vx svg text')]
+  .filter(e => parseFloat(getComputedStyle(e).fontSize) * Math.hypot(e.getCTM().a, e.getCTM().b) < 11).map(e => e.textContent)"""
+
+
+@pytest.fixture(scope="module", params=explorers.__all__)
+def widget(request):
+    return getattr(explorers, request.param)()
+
+
+def test_bundle(widget):
+    bundle, _ = widget._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html", "application/vnd.jupyter.widget-view+json"}
+    assert bundle["text/plain"] == f"{type(widget).__name__}()"  # no address: nbval compares it
+    assert bundle["text/html"] == type(widget)()._repr_mimebundle_()[0]["text/html"]  # the same in every run
+    state = re.search(r'<script type="application/json">(.*?)</script>', bundle["text/html"], re.DOTALL)[1]
+    assert json.loads(state)["title"] == widget.title
+    # Not one address of another host but the names of XML's languages.
+    for text in (widget._esm, widget._css, bundle["text/html"]):
+        assert set(re.findall(r"https?://[^\"'\s<]+", text)) <= {
+            "http://www.w3.org/1999/xhtml",
+            "http://www.w3.org/2000/svg",
+        }
+
+
+def test_module_stands_alone(widget):
+    assert not re.search(r"^import ", widget._esm, re.M)
+    assert len(re.findall(r"^export default", widget._esm, re.M)) == 1
+
+
+def test_every_number_has_a_row(widget):
+    numbers = widget.numbers()
+    assert set(numbers) == {key for key, *_ in widget.rows}
+    assert widget.question.endswith("?")
+    assert 2 <= len(widget.choices) <= 4
+    assert all(label and reply for label, reply in widget.choices)
+    assert widget.task.startswith("Now ")
+
+
+def test_in_colab_the_widget_is_left_to_colab(widget, monkeypatch):
+    calls = []
+    output = types.ModuleType("google.colab.output")
+    output.enable_custom_widget_manager = lambda: calls.append(1)
+    output._widgets = types.SimpleNamespace(_installed_url="the manager's address")
+    colab = types.ModuleType("google.colab")
+    colab.output = output
+    for name, module in {"google.colab": colab, "google.colab.output": output}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    enable_custom_widget_manager_once.cache_clear()
+    for one in (type(widget)(), type(widget)()):
+        bundle, metadata = one._repr_mimebundle_()
+        assert set(bundle) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+        assert "the manager's address" in str(metadata)
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("theme", STYLES)
+@pytest.mark.parametrize("width", [360, 1200])
+def test_page(explorer, widget, width, theme):
+    page = explorer.open(widget, width, theme)
+    assert page.evaluate(LAYOUT) == []
+    assert page.evaluate(SMALL) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # The table shows what Python computes.
+    found, wanted = explorer.numbers(), widget.numbers()
+    for key, label, *_ in widget.rows:
+        assert found[label] == pytest.approx(wanted[key], rel=1e-4, abs=1e-4), label
+    # Whatever can be moved has a name, and every picture says in words what it shows.
+    for control in page.locator(".vx :is(input, button, [tabindex])").all():
+        assert control.evaluate(
+            "e => e.computedName ?? e.labels?.[0]?.textContent ?? e.ariaLabel ?? e.textContent"
+        ).strip()
+    for picture in page.locator(".vx-picture > :is(svg, canvas)").all():
+        assert len(picture.get_attribute("aria-label")) > 20
+
+
+def test_without_scripts(chromium, widget, tmp_path):
+    context = chromium.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        css = f"<style>{widget._css}</style>"
+        page.set_content(f"<!doctype html><html><body>{css}{widget._repr_mimebundle_()[0]['text/html']}</body></html>")
+        assert page.locator(".vx-static :is(svg, img)").first.bounding_box()["width"] > 200
+        shown = page.locator(".vx-static").inner_text()
+        assert widget.title in shown
+        for _, label, *_ in widget.rows:
+            assert label in shown
+    finally:
+        context.close()
+
+
+def test_accessibility(explorer, widget):
+    axe = Path(os.environ.get("AXE_CORE") or "node_modules/axe-core/axe.min.js")
+    if not axe.is_file():
+        pytest.skip("axe-core not found: npm install axe-core, or set AXE_CORE to the path of axe.min.js")
+    for theme in STYLES:
+        page = explorer.open(widget, 760, theme)
+        page.add_script_tag(path=axe)
+        violations = page.evaluate("axe.run()")["violations"]
+        assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in violations] == [], theme
+
+
+def test_shared_arithmetic(explorer):
+    import torch
+    from scipy.stats import kstest
+
+    from vae_tutorial import information
+
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        p, q = (torch.rand(6, generator=generator, dtype=torch.float64).square() for _ in "pq")
+        p, q = p / p.sum(), q / q.sum()
+        assert explorer.call("shared", "entropy", p.tolist()) == pytest.approx(information.entropy(p).item(), abs=1e-9)
+        kl = information.kl_divergence(p, q).item()
+        assert explorer.call("shared", "kl", p.tolist(), q.tolist()) == pytest.approx(kl, abs=1e-9)
+        a, b, s, t = (torch.rand(4, generator=generator, dtype=torch.float64) + 0.3).tolist()
+        two = [torch.tensor([v], dtype=torch.float64) for v in (a, s, b, t)]
+        wanted = information.gaussian_kl(two[0], 2 * two[1].log(), two[2], 2 * two[3].log()).item()
+        assert explorer.call("shared", "gaussianKL", a, s, b, t) == pytest.approx(wanted, abs=1e-9)
+    assert explorer.call("shared", "entropy", [1.0, 0.0]) == 0
+    assert explorer.call("shared", "logSumExp", [-1000.0, -1001.0]) == pytest.approx(-1000 + 0.3132617)
+    draws = explorer.call("shared", "normals", 4000, 3)
+    assert kstest(draws, "norm").pvalue > 0.001
+    assert draws == explorer.call("shared", "normals", 4000, 3)
+
+
+def test_a_broken_explorer_leaves_its_picture(chromium, tmp_path):
+    from explorer_page import explorer_page
+
+    with pytest.raises(AssertionError, match="could not be drawn"), explorer_page(chromium, tmp_path) as shown:
+        (tmp_path / "explorers" / "kl.js").write_text("export default { render() { throw Error('no'); } }")
+        widget = explorers.KLExplorer()
+        (tmp_path / "x.html").write_text(
+            f"{widget._repr_mimebundle_()[0]['text/html']}<script type=module src=explorers/page.js></script>"
+        )
+        shown.page.goto(shown.url + "x.html")
+        shown.page.wait_for_timeout(200)
+
+
+def test_static_files_are_in_the_package():
+    assert {path.stem for path in _base.STATIC.glob("*.js")} == {"shared", "page", *explorers._HOMES.values()}
+
+
+def test_unknown():
+    with pytest.raises(AttributeError, match="its explorers are EntropyExplorer"):
+        _ = explorers.EntropieExplorer

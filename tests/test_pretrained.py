@@ -1,0 +1,138 @@
+"""The shipped models: whole, small enough, as good as their cards say; and their training, on a small scale."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from vae_tutorial import __main__ as command
+from vae_tutorial import data, evaluation, objectives, pretrained
+
+BETAS = [0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 20]
+
+
+def test_names():
+    assert pretrained.names() == ["mlp", "conv", "mlp-2d", *(f"beta-{beta:g}" for beta in BETAS)]
+    assert [pretrained.recipe(f"beta-{beta:g}")["beta"] for beta in BETAS] == BETAS
+    assert pretrained.command("conv") == "python -m vae_tutorial pretrained conv"
+    for ask in (pretrained.load, pretrained.card, pretrained.recipe, pretrained.command):
+        with pytest.raises(ValueError, match=r"name must be one of mlp, conv, mlp-2d.*got 'resnet'"):
+            ask("resnet")
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_each_is_whole_and_has_its_card(name):
+    model, card, how = pretrained.load(name), pretrained.card(name), pretrained.recipe(name)
+    assert not model.training
+    assert model.latent_dim == how["latent_dim"]
+    assert card.name == name
+    assert card.command in card._repr_markdown_()
+    # What the card says hangs together.
+    assert card.elbo.value == pytest.approx(-card.rate.value - card.distortion.value, abs=1e-3)
+    assert card.elbo.value <= card.log_p.value + 0.02
+    assert len(card.unit_kl) == how["latent_dim"]
+    assert sum(card.unit_kl) == pytest.approx(card.rate.value, abs=0.01)
+    assert 0 <= card.active_units <= how["latent_dim"]
+    assert card.seconds > 0
+
+
+def test_together_they_are_small():
+    files = [path for path in pretrained.FOLDER.iterdir() if path.suffix == ".safetensors"]
+    assert {path.stem for path in files} == set(pretrained.names())
+    assert sum(path.stat().st_size for path in files) < 12e6
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv", "mlp-2d", "beta-1", "beta-10"])
+def test_the_card_is_right(name):
+    test = data.test_binarization()
+    if data.load("mnist", "test").name != "mnist":
+        pytest.skip("the cards are of MNIST, which is not here")
+    card, model = pretrained.card(name), pretrained.load(name)
+    with torch.no_grad():
+        elbo = objectives.elbo(model, test[:2000], generator=torch.Generator().manual_seed(3)).elbo
+    found = evaluation.mean(elbo)
+    assert found.value == pytest.approx(card.elbo.value, abs=5 * found.stderr)
+    mu, _ = evaluation.encode(model, test)
+    assert int(evaluation.active_units(mu).sum()) == card.active_units
+
+
+def test_a_file_that_is_not_the_cards(tmp_path, monkeypatch):
+    for name in ("recipes.json", "mlp-2d.json", "mlp-2d.safetensors"):
+        (tmp_path / name).write_bytes((pretrained.FOLDER / name).read_bytes())
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    assert pretrained.load("mlp-2d").latent_dim == 2
+    weights = tmp_path / "mlp-2d.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(pretrained.PretrainedError, match="do not have the checksum of their card"):
+        pretrained.load("mlp-2d")
+    weights.unlink()
+    with pytest.raises(pretrained.PretrainedError, match="cannot be read"):
+        pretrained.load("mlp-2d")
+    (tmp_path / "mlp-2d.json").write_text("{")
+    with pytest.raises(pretrained.PretrainedError, match=r"card .* is missing or damaged"):
+        pretrained.card("mlp-2d")
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """One model of a few weights, trained on the digits in a second, in the place of the shipped ones."""
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    recipe = {"tiny": {"model": "mlp", "latent_dim": 2, "hidden": [8], "epochs": 2}}
+    (shipped / "recipes.json").write_text(json.dumps(recipe))
+    monkeypatch.setattr(pretrained, "FOLDER", shipped)
+    images, test = data.load("digits").images[:256], data.test_binarization("digits")[:40]
+    monkeypatch.setattr(data, "load", lambda *a, **k: data.Images(images, torch.zeros(256).long(), "digits", "train"))
+    monkeypatch.setattr(data, "test_binarization", lambda *a, **k: test)
+    return tmp_path
+
+
+def test_training_anew_and_comparing(tiny, capsys):
+    arguments = ["pretrained", "tiny", "--folder", str(tiny / "new")]
+    assert command.main([*arguments, "--install"]) == 0
+    first = pretrained.card("tiny")
+    assert first.samples == 500
+    assert sorted(path.name for path in (tiny / "shipped").iterdir()) == [
+        "recipes.json",
+        "tiny.json",
+        "tiny.safetensors",
+    ]
+
+    # Trained again from the start: the same weights, to the bit, and no difference.
+    (tiny / "new" / "tiny.pt").unlink()
+    assert command.main(arguments) == 0
+    assert (tiny / "new" / "tiny.safetensors").read_bytes() == (tiny / "shipped" / "tiny.safetensors").read_bytes()
+    assert "differs" not in capsys.readouterr().out
+
+    # A card that promises more than the training gives is found out, and the shipped files stay.
+    card = tiny / "shipped" / "tiny.json"
+    better = re.sub(r'("elbo": \[\s*)-([\d.]+)', lambda m: f"{m[1]}-{float(m[2]) - 3}", card.read_text())
+    card.write_text(better)
+    assert command.main(arguments) == 1
+    assert re.search(r"differs: elbo is -[\d.]+ ± [\d.]+, the card says -", capsys.readouterr().out)
+    assert card.read_text() == better
+
+
+def test_a_training_that_was_cut_off_goes_on(tiny, monkeypatch):
+    whole = pretrained.train("tiny", tiny / "whole", samples=2)
+    from vae_tutorial import training
+
+    fit = training.fit
+
+    def one_epoch_only(*arguments, epochs, **named):
+        return fit(*arguments, epochs=1, **named)
+
+    monkeypatch.setattr(training, "fit", one_epoch_only)
+    with pytest.raises(KeyboardInterrupt):
+        pretrained.train("tiny", tiny / "cut", samples=2)
+    monkeypatch.setattr(training, "fit", fit)
+    again = pretrained.train("tiny", tiny / "cut", samples=2)
+    assert again.elbo == whole.elbo
+
+
+def test_unknown_name_on_the_command_line(capsys):
+    assert command.main(["pretrained", "resnet"]) == 2
+    assert "name must be one of mlp, conv" in capsys.readouterr().err

@@ -1,0 +1,231 @@
+"""What a trained VAE is worth: log p(x), rate and distortion, sleeping units, and how its codes are organised."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from vae_tutorial.data import check_unit_interval
+from vae_tutorial.exact import KLSplit
+from vae_tutorial.information import gaussian_kl
+from vae_tutorial.models import reparameterize
+from vae_tutorial.objectives import elbo
+
+__all__ = [
+    "Accuracy",
+    "LogMarginal",
+    "Mean",
+    "RateDistortion",
+    "active_units",
+    "encode",
+    "linear_probe",
+    "log_marginal",
+    "mean",
+    "nearest_neighbours",
+    "rate_distortion",
+    "split_kl",
+    "unit_kl",
+]
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+class Mean(NamedTuple):
+    """A mean over images, and the standard error that the choice of images gives it; in nats per image."""
+
+    value: float
+    stderr: float
+
+    def __str__(self):
+        return f"{self.value:.2f} ± {self.stderr:.2f}"
+
+
+def mean(values):
+    """Return the mean of one number for each image, ``(B,)``, with its standard error, as :class:`Mean`.
+
+    The error is that of other test images. It does not contain what another seed of the training would change.
+    Raises ValueError for fewer than two values and for a wrong shape.
+    """
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"values must have shape (B,) with B >= 2; got {tuple(values.shape)}")
+    values = values.double()
+    return Mean(values.mean().item(), values.std().item() / len(values) ** 0.5)
+
+
+@torch.no_grad()
+def encode(model, images, batch_size=1000):
+    """Return mu and logvar of q(z | x) for all images, each ``(N, Z)``; images as :func:`objectives.elbo` takes them.
+
+    uint8 images are divided by 255: a grey pixel goes in as the probability that it is on.
+    """
+    parts = [model.encode(x) for x in _batches(images, batch_size)]
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+class LogMarginal(NamedTuple):
+    """For each image, ``(B,)``: an estimate of log p(x) in nats, its standard error, and the effective sample size.
+
+    The estimate is too low on the average, by about stderr**2 / 2. ``ess`` is (sum w)^2 / sum w^2, between 1 and the
+    number of samples; where it is a handful, neither the estimate nor its error means much.
+    """
+
+    value: torch.Tensor
+    stderr: torch.Tensor
+    ess: torch.Tensor
+
+
+@torch.no_grad()
+def log_marginal(model, images, samples=500, generator=None, batch_size=100):
+    """Estimate log p(x) of each image by importance sampling from q(z | x), as :class:`LogMarginal`.
+
+    The estimate is log of the mean over ``samples`` draws of the weights w = p(x | z) p(z) / q(z | x). With one sample
+    it is an ELBO, and it grows with samples, on the average, towards log p(x).
+    ``images``: ``(B, C, H, W)`` in [0, 1], and black and white for a Bernoulli likelihood. Time grows with B * samples.
+    Raises ValueError for samples below 1, values outside [0, 1] and wrong shapes.
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8; Rezende et al. (2014), appendix E.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1; got {samples}")
+    check_unit_interval(images, "images")
+    rows = []
+    for x in images.split(batch_size):
+        mu, logvar = model.encode(x)
+        logs = []  # of the weights, a few samples at a time: all their images at once would not fit in memory
+        for first in range(0, samples, 50):
+            z = reparameterize(mu, logvar, min(50, samples - first), generator)  # (S, B, Z)
+            log_q = -0.5 * ((z - mu).square() / logvar.exp() + logvar + _LOG_2PI).sum(-1)
+            log_prior = -0.5 * (z.square() + _LOG_2PI).sum(-1)
+            logs.append(model.likelihood.log_prob(x, model.decode(z)) + log_prior - log_q)
+        logs = torch.cat(logs).double()  # (S, B)
+        log_sum, log_sum_squares = logs.logsumexp(0), (2 * logs).logsumexp(0)
+        ess = (2 * log_sum - log_sum_squares).exp()
+        # The relative variance of the mean weight; its square root is the error of the logarithm, by the delta method.
+        relative = (1 / ess - 1 / samples).clamp_min(0) * samples / max(samples - 1, 1)
+        rows.append((log_sum - math.log(samples), relative.sqrt(), ess))
+    return LogMarginal(*(torch.cat(column) for column in zip(*rows, strict=True)))
+
+
+class RateDistortion(NamedTuple):
+    """``rate`` = KL(q(z | x) || p(z)) and ``distortion`` = -E_q[log p(x | z)]: means over images in nats.
+
+    Each is a :class:`Mean`. Their sum is minus the ELBO: ``negative_elbo``. Its error is its own, since the two are
+    correlated over the images.
+    """
+
+    rate: Mean
+    distortion: Mean
+    negative_elbo: Mean
+
+
+@torch.no_grad()
+def rate_distortion(model, images, samples=1, generator=None, batch_size=1000):
+    """Return rate, distortion and their sum over the images, as :class:`RateDistortion`.
+
+    ``images``: as :func:`objectives.elbo` takes them; ``samples`` draws of z for each.
+    Source: Alemi et al. (2018), section 2.
+    """
+    parts = [elbo(model, x, samples=samples, generator=generator) for x in images.split(batch_size)]
+    total, reconstruction, kl = (torch.cat(column) for column in zip(*parts, strict=True))
+    return RateDistortion(mean(kl), mean(-reconstruction), mean(-total))
+
+
+def unit_kl(mu, logvar):
+    """Return the mean over images of each latent unit's KL(q(z_j | x) || p(z_j)), ``(Z,)``, nats.
+
+    ``mu``, ``logvar``: ``(N, Z)``, as :func:`encode` returns them. The sum over units is the mean KL, the rate.
+    """
+    return gaussian_kl(mu.unsqueeze(-1), logvar.unsqueeze(-1)).mean(0)
+
+
+def active_units(mu, threshold=0.01):
+    """Return which latent units are in use, ``(Z,)`` of bool: those whose posterior mean varies over the images.
+
+    A unit is active where Var_x(E_q[z_j | x]) > ``threshold``. ``mu``: ``(N, Z)``, N >= 2, as :func:`encode` gives.
+    Source: Burda, Grosse and Salakhutdinov (2016), section 5.2.
+    """
+    if mu.ndim != 2 or len(mu) < 2:
+        raise ValueError(f"mu must have shape (N, Z) with N >= 2; got {tuple(mu.shape)}")
+    return mu.var(0) > threshold
+
+
+@torch.no_grad()
+def split_kl(mu, logvar, samples=1, generator=None, batch_size=500):
+    """Split the mean KL(q(z | x) || p(z)) over N images into mutual information and KL(aggregate || prior).
+
+    ``mu``, ``logvar``: ``(N, Z)``. The aggregate posterior is the mixture (1 / N) sum_n q(z | x_n) of these N codes
+    themselves; E[log q(z | x_n) - log q(z)] over n and ``samples`` draws of z each is estimated by Monte Carlo, the
+    first KL is exact. Costs N * N * samples densities. ``exact.GridLatent.split_kl`` does it without noise for Z <= 2.
+    Returns ``exact.KLSplit``, each part a :class:`Mean` whose error is that of draws and images together. The mutual
+    information, of z about which of the images it was, is at most log N.
+    Source: Hoffman and Johnson (2016), ELBO surgery.
+    """
+    if mu.ndim != 2 or mu.shape != logvar.shape or len(mu) < 2:
+        raise ValueError(
+            f"mu and logvar must have one shape (N, Z), N >= 2; got {tuple(mu.shape)} and {tuple(logvar.shape)}"
+        )
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1; got {samples}")
+    mu, logvar = mu.double(), logvar.double()
+    precision = (-logvar).exp()
+    constant = -0.5 * (mu.square() * precision + logvar + _LOG_2PI).sum(-1)  # (N,)
+    information = torch.zeros(len(mu), dtype=mu.dtype, device=mu.device)
+    for rows in torch.arange(len(mu), device=mu.device).split(batch_size):
+        for _ in range(samples):
+            z = reparameterize(mu[rows], logvar[rows], 1, generator)[0]  # (b, Z)
+            # log N(z; mu_n, var_n) for all n, the square multiplied out: two matrix products
+            log_q = constant + z @ (mu * precision).T - 0.5 * z.square() @ precision.T  # (b, N)
+            own = log_q.gather(1, rows.unsqueeze(1)).squeeze(1)
+            information[rows] += (own - log_q.logsumexp(1) + math.log(len(mu))) / samples
+    kl = gaussian_kl(mu, logvar)
+    return KLSplit(mean(kl), mean(information), mean(kl - information))
+
+
+class Accuracy(NamedTuple):
+    """A share of test images that were classified rightly, and Wilson's 95 % interval for it."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self):
+        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+def linear_probe(codes, labels, test_codes, test_labels):
+    """Return the test :class:`Accuracy` of a logistic regression from codes to labels.
+
+    ``codes``: ``(N, Z)``, standardized here by their own mean and spread; ``labels``: ``(N,)``. How much of the class
+    can be read off by a linear rule. scikit-learn does the work, with its default penalty.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    return _accuracy(probe, codes, labels, test_codes, test_labels)
+
+
+def nearest_neighbours(codes, labels, test_codes, test_labels, neighbours=5):
+    """Return the test :class:`Accuracy` of a vote among the nearest codes, by Euclidean distance.
+
+    ``codes``: ``(N, Z)``; ``labels``: ``(N,)``; ``neighbours``: how many vote.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return _accuracy(KNeighborsClassifier(neighbours), codes, labels, test_codes, test_labels)
+
+
+def _accuracy(classifier, codes, labels, test_codes, test_labels):
+    for name, x, y in (("codes", codes, labels), ("test_codes", test_codes, test_labels)):
+        if x.ndim != 2 or y.shape != x.shape[:1] or len(x) == 0:
+            raise ValueError(f"{name} must be (N, Z) with labels (N,); got {tuple(x.shape)} and {tuple(y.shape)}")
+    classifier.fit(codes.cpu().numpy(), labels.cpu().numpy())
+    right = classifier.predict(test_codes.cpu().numpy()) == test_labels.cpu().numpy()
+    share, n, z = float(right.mean()), len(right), 1.959964
+    middle, spread = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Accuracy(share, (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n))
+
+
+def _batches(images, batch_size):
+    for x in images.split(batch_size):
+        yield x.float() / 255 if x.dtype == torch.uint8 else x

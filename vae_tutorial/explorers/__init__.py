@@ -1,0 +1,23 @@
+"""Explorers: what is better moved than read. Each works in the page without a kernel, in Jupyter and in Colab.
+
+``explorers.KLExplorer()`` as the last line of a cell shows one. Its values are traits: set them, and the picture
+follows; move the picture, and they follow. ``numbers()`` gives what its table shows, computed by the package.
+"""
+
+import importlib
+
+_HOMES = {
+    "EntropyExplorer": "entropy",
+    "KLExplorer": "kl",
+    "ELBOExplorer": "elbo",
+    "ReparameterizationExplorer": "reparameterization",
+    "LatentExplorer": "latent",
+    "TradeOffExplorer": "trade_off",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name):
+    if name in _HOMES:  # each loads when it is first used
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its explorers are {', '.join(_HOMES)}")

@@ -1,0 +1,44 @@
+// Draws the explorers of a page that has no kernel: the state stands in the page, the model is this small one.
+
+class Model {
+  #state;
+  #listeners = new Map();
+  constructor(state) {
+    this.#state = state;
+  }
+  get(key) {
+    return this.#state[key];
+  }
+  set(key, value) {
+    if (Object.is(this.#state[key], value)) return;
+    this.#state[key] = value;
+    for (const callback of [...(this.#listeners.get(`change:${key}`) ?? [])]) callback();
+  }
+  on(event, callback) {
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), callback]);
+  }
+  off(event, callback) {
+    this.#listeners.set(event, (this.#listeners.get(event) ?? []).filter((c) => c !== callback));
+  }
+  save_changes() {}
+}
+
+// Bytes travel as base64; explorers get them as a DataView, as from a kernel.
+const read = (_, value) =>
+  value && typeof value === "object" && "base64" in value
+    ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer)
+    : value;
+
+for (const host of document.querySelectorAll("[data-explorer]")) {
+  try {
+    const model = new Model(JSON.parse(host.querySelector("script").textContent, read));
+    const { default: explorer } = await import(`./${host.dataset.explorer}.js`);
+    const el = document.createElement("div");
+    host.querySelector(".vx-static").replaceWith(el);
+    host.explorer = model; // for the curious, and for tests
+    await explorer.render({ model, el });
+    host.dataset.ready = "";
+  } catch (error) {
+    console.error(`The explorer ${host.dataset.explorer} could not be drawn`, error); // the static picture stays
+  }
+}

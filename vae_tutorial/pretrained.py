@@ -1,0 +1,242 @@
+"""The trained models that come with the package: their weights, their recipes, and what was measured on them.
+
+``weights/recipes.json`` says how each is trained, ``weights/NAME.safetensors`` holds its weights (in half precision:
+half the bytes, and no measurable change), ``weights/NAME.json`` is its card. ``make pretrained`` trains all anew.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from vae_tutorial import data, evaluation, models, training
+
+__all__ = ["Card", "PretrainedError", "card", "command", "load", "names", "recipe", "train"]
+
+FOLDER = Path(__file__).parent / "weights"
+# Rounding differs between processors, and a training carries it on: differences up to this, in nats, are no news.
+TOLERANCE = 1.0
+_DEFAULTS = {"batch_size": 128, "lr": 1e-3, "beta": 1.0, "average": 0.999, "precision": "float32", "seed": 0}
+
+
+class PretrainedError(RuntimeError):
+    """A shipped model's file is missing, damaged, or not the one that its card describes."""
+
+
+class Card(NamedTuple):
+    """What is known of one shipped model. Numbers are nats per image, over the 10,000 test images of its data.
+
+    ``elbo``, ``rate``, ``distortion``, ``log_p``: :class:`evaluation.Mean`. ``log_p`` is the importance-sampled
+    estimate with ``samples`` draws. ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the
+    image. ``seconds``: of training, on ``machine``. ``sha256``: of the weights' file.
+    """
+
+    name: str
+    command: str
+    data: str
+    protocol: str
+    elbo: evaluation.Mean
+    rate: evaluation.Mean
+    distortion: evaluation.Mean
+    log_p: evaluation.Mean
+    samples: int
+    unit_kl: list
+    active_units: int
+    seconds: float
+    machine: str
+    torch: str
+    sha256: str
+
+    def _repr_markdown_(self):
+        rows = "\n".join(f"| {field.replace('_', ' ')} | {value} |" for field, value in self._asdict().items())
+        return f"| card | {self.name} |\n|:--|:--|\n{rows}"
+
+
+def names():
+    """Return the names of the shipped models."""
+    return list(_recipes())
+
+
+def recipe(name):
+    """Return how a model is trained, as a dict: the options of ``python -m vae_tutorial train``."""
+    return {**_DEFAULTS, **_known(name)}
+
+
+def command(name):
+    """Return the command that trains a model anew, measures it and compares it with its card."""
+    _known(name)
+    return f"python -m vae_tutorial pretrained {name}"
+
+
+def card(name):
+    """Return the :class:`Card` of a shipped model."""
+    _known(name)
+    return _card(FOLDER / f"{name}.json")
+
+
+def load(name, device="cpu"):
+    """Return a shipped model, in evaluation mode, on ``device``.
+
+    Raises ValueError for an unknown name, and PretrainedError where the weights do not have the checksum that the card
+    gives. The file holds tensors alone: nothing in it is executed.
+    """
+    _known(name)
+    return _load(name, FOLDER).to(device)
+
+
+def train(name, folder, *, images=None, test=None, samples=500, progress=True):
+    """Train a shipped model anew by its recipe into ``folder``, measure it, and return its :class:`Card`.
+
+    ``images``: uint8 ``(N, 1, 28, 28)``; ``test``: black and white. Where one is left out, MNIST and the ledger's test
+    binarization. A training that was cut off goes on from ``folder``. Written are NAME.safetensors and NAME.json; the
+    shipped ones stay as they are. Raises KeyboardInterrupt after Ctrl-C, with the checkpoint whole.
+    """
+    how, folder = recipe(name), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if images is None or test is None:
+        loaded = data.load("mnist", "train", strict=True)
+        images, test = loaded.images, data.test_binarization("mnist", strict=True)
+    model = build(how)
+    average = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(how["average"])
+    )
+    checkpoint = folder / f"{name}.pt"
+    history = training.fit(
+        model,
+        images,
+        epochs=how["epochs"],
+        batch_size=how["batch_size"],
+        lr=how["lr"],
+        beta=how["beta"],
+        schedule=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how["epochs"]),
+        average=average,
+        precision=how["precision"],
+        seed=how["seed"],
+        checkpoint=checkpoint,
+        resume=checkpoint if checkpoint.exists() else None,
+        progress=progress,
+    )
+    if len(history) < how["epochs"]:
+        raise KeyboardInterrupt
+    write_weights(average.module, folder / f"{name}.safetensors")
+    found = measure(name, folder, test, sum(history["seconds"]), samples)
+    _write(folder / f"{name}.json", (json.dumps(found._asdict(), indent=2, ensure_ascii=False) + "\n").encode())
+    return found
+
+
+def build(how):
+    """Return the untrained model of a recipe; its first weights come from the recipe's seed."""
+    sizes = {key: how[key] for key in ("latent_dim", "hidden", "channels") if key in how}
+    torch.manual_seed(how["seed"])
+    return {"mlp": models.MLPVAE, "conv": models.ConvVAE}[how["model"]](**sizes)
+
+
+def write_weights(model, path):
+    """Write a model's weights in half precision, whole or not at all."""
+    from safetensors.torch import save
+
+    weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    _write(path, save(weights))
+
+
+def measure(name, folder, test, seconds, samples=500):
+    """Return the :class:`Card` of the model whose weights stand in ``folder``, from black-and-white test images."""
+    model = _load(name, folder, check=False)
+    generator = torch.Generator().manual_seed(0)
+    parts = evaluation.rate_distortion(model, test, samples=10, generator=generator)
+    log_p = evaluation.log_marginal(model, test, samples=samples, generator=generator).value
+    mu, logvar = evaluation.encode(model, test)
+    negative = parts.negative_elbo
+    return Card(
+        name=name,
+        command=command(name),
+        data=f"MNIST, {len(test):,} test images, the ledger's fixed binarization",
+        protocol=f"ELBO with 10 draws of z for each image, log p(x) by importance sampling with {samples}",
+        elbo=evaluation.Mean(-negative.value, negative.stderr),
+        rate=parts.rate,
+        distortion=parts.distortion,
+        log_p=evaluation.mean(log_p),
+        samples=samples,
+        unit_kl=[round(value, 4) for value in evaluation.unit_kl(mu, logvar).tolist()],
+        active_units=int(evaluation.active_units(mu).sum()),
+        seconds=round(seconds, 1),
+        machine=_machine(),
+        torch=torch.__version__.partition("+")[0],
+        sha256=hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest(),
+    )
+
+
+def differences(found, known):
+    """Return what differs between two cards by more than :data:`TOLERANCE`, one sentence each."""
+    measured = ("elbo", "rate", "distortion", "log_p")
+    pairs = [(field, getattr(found, field), getattr(known, field)) for field in measured]
+    return [f"{field} is {new}, the card says {old}" for field, new, old in pairs if not _near(new.value, old.value)]
+
+
+def install(name, folder):
+    """Make what :func:`train` wrote into ``folder`` the shipped model."""
+    for suffix in ("safetensors", "json"):
+        _write(FOLDER / f"{name}.{suffix}", (Path(folder) / f"{name}.{suffix}").read_bytes())
+
+
+def _near(new, old):
+    return abs(new - old) <= TOLERANCE
+
+
+def _recipes():
+    return json.loads((FOLDER / "recipes.json").read_text("utf-8"))
+
+
+def _known(name):
+    recipes = _recipes()
+    if name not in recipes:
+        raise ValueError(f"name must be one of {', '.join(recipes)}; got {name!r}")
+    return recipes[name]
+
+
+def _card(path):
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+        for field in ("elbo", "rate", "distortion", "log_p"):
+            fields[field] = evaluation.Mean(*fields[field])
+        return Card(**fields)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise PretrainedError(f"the card {path} is missing or damaged ({error}). Install the package anew") from error
+
+
+def _load(name, folder, check=True):
+    from safetensors.torch import load as read
+
+    path = folder / f"{name}.safetensors"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PretrainedError(f"the weights {path} cannot be read ({error}). Install the package anew") from error
+    if check and hashlib.sha256(content).hexdigest() != _card(folder / f"{name}.json").sha256:
+        raise PretrainedError(f"the weights {path} do not have the checksum of their card. Install the package anew")
+    model = build(recipe(name))
+    model.load_state_dict({key: value.float() for key, value in read(content).items()})
+    return model.eval()
+
+
+def _write(path, content):
+    # Beside its place first: a good file is never half overwritten.
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _machine():
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.processor() or platform.machine()
+    return f"{cpu}, {torch.get_num_threads()} of {os.cpu_count()} cores"
