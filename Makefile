@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 say     = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lint bench constraints clean
+.PHONY: help book test notebooks pretrained lint bench constraints clean
 
 help:
 	@printf '%s\n' \
@@ -16,6 +16,8 @@ help:
 	  'make test             lint, unit tests, notebooks (nbval), form checks, the book in a browser' \
 	  'make notebooks        run every notebook in a fresh kernel and store its outputs' \
 	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
+	  'make pretrained       train the shipped models anew and compare them with their cards (an hour;' \
+	  '                      NAMES="mlp conv" trains some)' \
 	  'make lint             ruff, on the package, the tests and the notebooks' \
 	  'make bench            time one training epoch against the loop everybody copies' \
 	  'make constraints      resolve the newest versions of everything anew' \
@@ -51,6 +53,9 @@ test: lint book $(VENV)/.test
 
 notebooks: $(VENV)/.test
 	VAE_TUTORIAL_LEDGER=$(LEDGER) $(BIN)/python tools/notebooks.py run $(N)
+
+pretrained: $(VENV)/.test
+	$(BIN)/python -m vae_tutorial pretrained $(NAMES)
 
 lint: $(VENV)/.test
 	$(say) 'Lint'
