@@ -89,9 +89,12 @@ def _shown(value, digits=3):
 
 
 class Plot:
-    """A static plot as SVG, in the form that ``shared.js`` draws: lines are arrays of x and of y."""
+    """A static plot as SVG, in the form that ``shared.js`` draws: lines are arrays of x and of y.
 
-    def __init__(self, x, y, label, xlabel="", ylabel="", width=520, height=200):
+    No wider than a phone, so that its text has its size everywhere.
+    """
+
+    def __init__(self, x, y, label, xlabel="", ylabel="", width=340, height=200):
         self.box, self.label = (48, 12, width - 12, height - 40), label
         (self.x, self.y), self.size = (x, y), (width, height)
         left, top, right, bottom = self.box

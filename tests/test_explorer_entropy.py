@@ -1,0 +1,162 @@
+"""The entropy explorer: its numbers are Python's, zeros included, and it follows pointer, finger, keyboard, buttons."""
+
+import math
+import random
+
+import pytest
+import torch
+import traitlets
+
+from vae_tutorial.explorers import EntropyExplorer
+from vae_tutorial.explorers.entropy import OUTCOMES
+
+
+def random_weights(rng):
+    """Six weights, some of them 0, not all."""
+    weights = [rng.choice([0.0, rng.random() ** 4, rng.random(), rng.randrange(4)]) for _ in OUTCOMES]
+    return weights if any(weights) else random_weights(rng)
+
+
+def test_numbers_are_right():
+    halves = EntropyExplorer(weights=[16, 8, 4, 2, 1, 1])
+    assert halves.outcomes()["surprise"] == pytest.approx([1, 2, 3, 4, 5, 5])
+    assert halves.outcomes()["lengths"] == [1, 2, 3, 4, 5, 5]
+    wanted = {"nats": 31 / 16 * math.log(2), "bits": 31 / 16, "length": 31 / 16, "wasted": 0}
+    assert halves.numbers() == pytest.approx(wanted, abs=1e-12)
+    uniform = EntropyExplorer(weights=[3] * 6).numbers()
+    assert uniform == pytest.approx(
+        {"nats": math.log(6), "bits": math.log2(6), "length": 8 / 3, "wasted": 8 / 3 - math.log2(6)}
+    )
+    english = EntropyExplorer()
+    entropy = torch.distributions.Categorical(torch.tensor(english.weights, dtype=torch.float64)).entropy().item()
+    assert english.numbers()["nats"] == pytest.approx(entropy, abs=1e-6)
+
+
+def test_no_prefix_code_is_shorter():
+    rng = random.Random(1)
+    lists = torch.cartesian_prod(*[torch.arange(1, 6).double()] * 6)
+    lists = lists[(0.5**lists).sum(-1) <= 1]  # all lengths that Kraft allows
+    for _ in range(20):
+        widget = EntropyExplorer(weights=[rng.random() ** 3 + 1e-6 for _ in OUTCOMES])
+        p = torch.tensor(widget.outcomes()["p"], dtype=torch.float64)
+        assert widget.numbers()["length"] == pytest.approx((lists @ p).min().item(), abs=1e-12)
+
+
+def test_zeros():
+    certain = EntropyExplorer(weights=[0, 0, 7, 0, 0, 0])
+    assert certain.numbers() == {"nats": 0, "bits": 0, "length": 0, "wasted": 0}
+    infinite = math.inf
+    wanted = {"p": [0, 0, 1, 0, 0, 0], "surprise": [infinite, infinite, 0, infinite, infinite, infinite]}
+    assert certain.outcomes() == {**wanted, "lengths": [None, None, 0, None, None, None]}
+    assert EntropyExplorer(weights=[1, 0, 0, 0, 0, 1]).outcomes()["lengths"] == [1, None, None, None, None, 1]
+
+
+@pytest.mark.parametrize("weights", [[0] * 6, [1] * 5, [1, 1, 1, 1, 1, -1], [math.nan] * 6, [math.inf] * 6])
+def test_what_is_no_distribution_is_refused(weights):
+    with pytest.raises(traitlets.TraitError, match="weights must be 6 numbers"):
+        EntropyExplorer(weights=weights)
+
+
+def test_javascript_agrees_with_python(explorer):
+    rng = random.Random(0)
+    presets = [weights for _, weights in EntropyExplorer().presets]
+    for weights in presets + [random_weights(rng) for _ in range(40)]:
+        widget = EntropyExplorer(weights=weights)
+        numbers, state, outcomes = widget.numbers(), widget.state(), widget.outcomes()
+        found = explorer.call("entropy", "numbers", state)
+        assert found == pytest.approx(numbers, rel=1e-5, abs=1e-5)
+        assert numbers["bits"] - 1e-9 <= found["length"] < numbers["bits"] + 1
+        seen = explorer.call("entropy", "outcomes", state)
+        assert seen["lengths"] == outcomes["lengths"]  # ties are broken alike
+        assert seen["p"] == pytest.approx(outcomes["p"], abs=1e-12)
+        assert seen["surprise"] == pytest.approx(outcomes["surprise"], rel=1e-5, abs=1e-5)  # infinite where p is 0
+        # The words have these lengths, and none begins another.
+        words = [word for word in explorer.call("entropy", "wordsOf", seen["lengths"]) if word is not None]
+        assert [len(word) for word in words] == [length for length in outcomes["lengths"] if length is not None]
+        assert not any(a.startswith(b) for i, a in enumerate(words) for j, b in enumerate(words) if i != j)
+
+
+def test_moving_keeps_a_distribution(explorer):
+    rng = random.Random(2)
+    weights = random_weights(rng)
+    for _ in range(60):  # ends of the scale as well, where all others vanish and come back
+        k, t = rng.randrange(6), rng.choice([0, 1, rng.random()])
+        old, weights = weights, explorer.call("entropy", "moved", weights, k, t)
+        assert weights[k] == t
+        assert sum(weights) == pytest.approx(1)
+        assert min(weights) >= 0
+        others = [(a, b) for i, (a, b) in enumerate(zip(old, weights, strict=True)) if i != k]
+        for a, b in others:  # they keep their ratios, or share alike
+            share = a / sum(a for a, _ in others) if any(a for a, _ in others) else 1 / 5
+            assert b == pytest.approx(share * (1 - t))
+
+
+def table_is_pythons(explorer):
+    wanted = EntropyExplorer(weights=explorer.get("weights")).numbers()
+    assert list(explorer.numbers().values()) == pytest.approx(list(wanted.values()), abs=1e-5)
+    return wanted
+
+
+def test_keyboard_and_buttons(explorer):
+    page = explorer.open(EntropyExplorer())
+    before = table_is_pythons(explorer)
+    slider = page.get_by_role("slider", name="p(b)")
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    assert explorer.get("weights")[1] == pytest.approx(0.02)
+    assert table_is_pythons(explorer)["nats"] < before["nats"]  # as predicted: rarer still, and less entropy
+    page.keyboard.press("Home")
+    assert explorer.get("weights")[1] == 0
+    assert "surprise ∞ bits, word of no bits" in slider.get_attribute("aria-valuetext")
+    table_is_pythons(explorer)
+    page.keyboard.press("End")
+    assert table_is_pythons(explorer)["nats"] == 0  # one certain
+    page.keyboard.press("Home")
+    assert table_is_pythons(explorer)["bits"] == pytest.approx(math.log2(5))  # never all zero
+    for label, weights in EntropyExplorer().presets:
+        page.get_by_role("button", name=label).click()
+        assert explorer.get("weights") == weights
+        table_is_pythons(explorer)
+
+
+def test_pointer_drags_one_bar(explorer):
+    page = explorer.open(EntropyExplorer(weights=[1, 1, 1, 1, 1, 1]))
+    box = page.locator(".vx-picture svg").first.bounding_box()
+    x = box["x"] + 62 + (box["width"] - 74) * 2.5 / 6  # the bar of c
+    page.mouse.move(x, box["y"] + 150)
+    page.mouse.down()
+    page.mouse.move(x + 150, box["y"] + 100, steps=4)  # over another bar: c is held
+    page.mouse.up()
+    weights = explorer.get("weights")
+    assert 0.4 < weights[2] < 0.7
+    assert weights[:2] == pytest.approx(weights[3:5])
+    table_is_pythons(explorer)
+    page.mouse.move(x, box["y"] + 30)  # lifted: no longer followed
+    assert explorer.get("weights") == weights
+    below = page.locator(".vx-picture svg").nth(1).bounding_box()
+    page.mouse.click(x, below["y"] + 100)  # the lower picture does not move
+    assert explorer.get("weights") == weights
+
+
+def test_finger_drags_a_bar_upwards(explorer):
+    page = explorer.open(EntropyExplorer(weights=[1, 1, 1, 1, 1, 1]), width=360)
+    page.locator(".vx-picture").scroll_into_view_if_needed()
+    box = page.locator(".vx-picture svg").first.bounding_box()
+    x, y = box["x"] + 62 + (box["width"] - 74) * 3.5 / 6, box["y"] + 186 - 172 / 1.12 / 6  # the top of d
+    touch = page.context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 9):
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - 8 * step}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert explorer.get("weights")[3] == pytest.approx(1 / 6 + 64 * 1.12 / 172, abs=0.02)
+
+
+def test_prediction_is_answered_after_a_move(explorer):
+    page = explorer.open(EntropyExplorer())
+    reply = page.get_by_role("status")
+    assert reply.inner_text() == ""
+    page.get_by_label("It rises: b is more surprising").check()
+    assert reply.inner_text().startswith("Now make b rarer")
+    page.get_by_role("slider", name="p(b)").press("ArrowLeft")
+    assert reply.inner_text().startswith("No. b's surprise grows")

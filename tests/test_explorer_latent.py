@@ -1,0 +1,207 @@
+"""The latent explorer: its digits and numbers are Python's, it is quick, and it follows pointer, keyboard and buttons."""
+
+import gzip
+import random
+import statistics
+
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from vae_tutorial import data, evaluation, pretrained
+from vae_tutorial.explorers import LatentExplorer
+
+# Moves z at random, as a reader does, and returns how long the page was busy with each move, in milliseconds.
+MOVES = """async count => {
+  const { explorer } = document.querySelector('[data-explorer]');
+  const times = [];
+  for (let i = 0; i < count; i++) {
+    const begin = performance.now();
+    explorer.set('z1', 8 * Math.random() - 4);
+    explorer.set('z2', 8 * Math.random() - 4);
+    await null;
+    document.querySelector('.vx').getBoundingClientRect();
+    times.push(performance.now() - begin);
+    await new Promise(requestAnimationFrame);
+  }
+  return times;
+}"""
+DIGIT = """() => {
+  const digit = document.querySelector('canvas[role=img]');
+  return [...digit.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0);
+}"""
+
+
+@pytest.fixture(scope="module")
+def widget():
+    return LatentExplorer()
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return pretrained.load("mlp-2d")
+
+
+def random_places(count):
+    rng = random.Random(0)
+    return [(rng.uniform(-4, 4), rng.uniform(-4, 4)) for _ in range(count)]
+
+
+def test_numbers_are_right(widget, vae):
+    images = data.load("mnist", "test")
+    codes, labels = evaluation.encode(vae, images.images[::5])[0], images.labels[::5]
+    near = NearestNeighbors(radius=0.25).fit(codes.numpy())
+    for widget.z1, widget.z2 in random_places(20):
+        found = widget.numbers()
+        assert found["log_prior"] == pytest.approx(-1.8378771 - (widget.z1**2 + widget.z2**2) / 2)
+        here = [[widget.z1, widget.z2]]
+        inside = len(near.radius_neighbors(here, return_distance=False)[0])
+        assert found["near"] == pytest.approx(100 * inside / len(codes), abs=0.051)  # one code, for the rounding
+        distance, index = near.kneighbors(here, 1)
+        chosen = (widget._codes - torch.tensor(here)).norm(dim=1).min().item()
+        assert chosen == pytest.approx(distance.item(), abs=2 / 4096)
+        assert found["nearest"] == labels[index.item()].item()
+        p = vae.decode(torch.tensor(here)).sigmoid().double()
+        entropy = -(torch.special.xlogy(p, p) + torch.special.xlogy(1 - p, 1 - p)).sum().item()
+        assert found["entropy"] == pytest.approx(entropy, abs=0.01)
+
+
+def test_what_the_replies_say(vae, widget):
+    def entropy(*z):
+        return LatentExplorer(z1=z[0], z2=z[1]).numbers()["entropy"]
+
+    assert entropy(-3.5, 3.5) == pytest.approx(26, abs=2)
+    assert entropy(1.2, -1.2) == pytest.approx(205, abs=3)
+    assert entropy(*widget.places[1][1:]) == pytest.approx(45, abs=5)
+    logits = vae.decode(widget._codes.float())
+    at_codes = torch.distributions.Bernoulli(logits=logits).entropy().flatten(1).sum(1)
+    assert at_codes.mean().item() == pytest.approx(130, abs=2)
+    # Of the whole plane: most in doubt near codes of several classes, least in doubt far from all.
+    line = torch.linspace(-4, 4, 81)
+    plane = torch.cartesian_prod(line, line)
+    doubt = torch.distributions.Bernoulli(logits=vae.decode(plane)).entropy().flatten(1).sum(1)
+    distance = torch.cdist(plane, widget._codes.float())
+    most, least = distance[doubt.argmax()], distance[doubt.argmin()]
+    assert len(widget._labels[most < 0.5].unique()) >= 3
+    assert least.min() > 1
+
+
+def test_codes_of_ones_own():
+    codes = torch.tensor([[0.5, 0.5], [-1.0, 2.0], [-1.1, 2.0]])
+    widget = LatentExplorer(codes=codes, labels=torch.tensor([3, 8, 8]), z1=-1.0, z2=1.9)
+    assert widget.numbers()["near"] == pytest.approx(200 / 3)
+    assert widget.numbers()["nearest"] == 8
+    assert [digit for digit, *_ in widget.places] == [3, 8]
+    with pytest.raises(ValueError, match=r"codes must have shape \(N, 2\)"):
+        LatentExplorer(codes=codes, labels=torch.tensor([3]))
+
+
+def test_without_mnist_the_title_says_so(monkeypatch):
+    from vae_tutorial.explorers import latent
+
+    monkeypatch.setattr(latent, "_test_codes", latent._test_codes.__wrapped__)
+    load = data.load
+    monkeypatch.setattr(data, "load", lambda name, split: load("digits", split))
+    widget = LatentExplorer()
+    assert "scikit-learn" in widget.title
+    assert len(widget.labels) == len(load("digits", "test"))
+
+
+def test_size_in_the_page(widget):
+    assert len(gzip.compress(widget._page().encode())) < 300_000
+
+
+def test_javascript_agrees_with_python(explorer, widget, vae):
+    state = widget.state()
+    for z1, z2 in random_places(50):
+        found = explorer.call("latent", "pixels", {**state, "z1": z1, "z2": z2})
+        wanted = vae.decode(torch.tensor([z1, z2])).sigmoid().flatten()
+        assert len(found) == 784
+        assert (torch.tensor(found) - wanted).abs().max() < 0.5 / 255
+    for widget.z1, widget.z2 in random_places(20):
+        found = explorer.call("latent", "numbers", widget.state())
+        assert found == pytest.approx(widget.numbers(), rel=1e-5, abs=1e-5)
+
+
+def test_half_precision(explorer, widget):
+    # One layer without inputs that matter: its biases are all the finite numbers in half precision.
+    every = torch.arange(65536, dtype=torch.int32).to(torch.int16).view(torch.float16)
+    every = every[every.isfinite() & (every.abs() < 100)]
+    widget = LatentExplorer()
+    widget.sizes = [2, len(every)]
+    widget.weights = torch.cat([torch.zeros(2 * len(every), dtype=torch.float16), every]).numpy().tobytes()
+    found = torch.tensor(explorer.call("latent", "pixels", widget.state()), dtype=torch.float64)
+    torch.testing.assert_close(found, every.double().sigmoid(), rtol=1e-12, atol=0)
+
+
+def test_a_move_is_quick(explorer):
+    page = explorer.open(LatentExplorer())
+    page.evaluate(MOVES, 50)  # the first ones compile
+    times = page.evaluate(MOVES, 200)
+    print(f"a move takes {statistics.median(times):.2f} ms, at most {max(times):.1f}")
+    assert statistics.median(times) < 2
+
+
+def test_keyboard_and_pointer(explorer, vae):
+    page = explorer.open(LatentExplorer())
+    page.get_by_role("slider", name="z₁").press("ArrowRight")
+    assert explorer.get("z1") == pytest.approx(-1.95)
+    point = page.get_by_role("application")
+    point.focus()
+    for key in ("ArrowRight", "ArrowUp", "ArrowUp", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    assert [explorer.get("z1"), explorer.get("z2")] == pytest.approx([-1.85, 0.2])
+    assert point.evaluate("e => e === document.activeElement")  # kept while the picture changed
+    assert point.get_attribute("aria-label").startswith("z = (−1.85, 0.20).")
+    for _ in range(6):
+        page.keyboard.press("Shift+ArrowLeft")
+    assert explorer.get("z1") == -4  # and no further
+    explorer.set(z1=-1.85)
+
+    box = point.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 150, y + 50, steps=5)
+    page.mouse.up()
+    z1, z2 = explorer.get("z1"), explorer.get("z2")
+    assert z1 == pytest.approx(-1.85 + 150 / (420 / 8), abs=0.05)  # 420 pixels for 8 units
+    assert z2 == pytest.approx(0.2 - 50 / (420 / 8), abs=0.05)
+    page.mouse.move(x, y)  # lifted: no longer followed
+    assert explorer.get("z1") == z1
+
+    wanted = LatentExplorer(z1=z1, z2=z2).numbers()
+    assert list(explorer.numbers().values()) == pytest.approx(list(wanted.values()), rel=1e-5, abs=1e-5)
+    # Ink on paper, in every pixel of the canvas.
+    paper = 255 * (1 - vae.decode(torch.tensor([z1, z2])).sigmoid().flatten())
+    assert (torch.tensor(page.evaluate(DIGIT)) - paper).abs().max() <= 0.51
+    assert f"z = ({z1:.2f}, {z2:.2f})".replace("-", "−") in page.locator("canvas[role=img]").get_attribute("aria-label")
+
+
+def test_classes_and_map(explorer):
+    page = explorer.open(LatentExplorer(), width=360, theme="dark")
+    four, map_ = page.get_by_role("button", name="4", exact=True), page.get_by_role("button", name="map of digits")
+    plane = page.locator(".vx-picture svg[role=img]")
+    assert page.get_by_role("button", name="all").get_attribute("aria-pressed") == "true"
+    four.click()
+    assert [explorer.get("shown"), four.get_attribute("aria-pressed")] == [4, "true"]
+    assert "class 4" in plane.get_attribute("aria-label")
+    map_.click()
+    assert [explorer.get("map"), map_.get_attribute("aria-pressed")] == [True, "true"]
+    assert "decoded digits" in plane.get_attribute("aria-label")
+    four.click()
+    assert explorer.get("shown") == -1
+    explorer.set(z1=4.0, z2=-4.0)  # the point in the corner of the plane is still on the page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_prediction_is_answered_after_a_move(explorer):
+    page = explorer.open(LatentExplorer())
+    reply = page.get_by_role("status")
+    assert reply.inner_text() == ""
+    page.get_by_label("Between the clouds").check()
+    assert reply.inner_text().startswith("Now move z")
+    page.get_by_role("button", name="7").click()  # nothing has moved
+    assert reply.inner_text().startswith("Now move z")
+    page.get_by_role("slider", name="z₂").press("ArrowLeft")
+    assert reply.inner_text().startswith("Yes.")

@@ -1,0 +1,128 @@
+"""One observation, one Gaussian q(z) that the reader moves: ELBO, gap and log p(x) (chapter 5)."""
+
+import math
+
+import traitlets
+
+from vae_tutorial.explorers._base import Explorer, Plot
+
+
+class ELBOExplorer(Explorer):
+    """The ELBO of q = N(``mean``, ``std`` squared) for one x, and what it is made of, in nats.
+
+    ``decoder``: "straight", z ~ N(0, 1) and x ~ N(weight z + bias, noise squared), the companion of chapter 3; or
+    "curved", x ~ N((z / 2, z^2 - 1), noise squared I), :func:`vae_tutorial.exact.curved`. ``noises``, ``weight`` and
+    ``bias`` are theirs. ``points``: for each decoder the name, the x and the best q (its mean and std, found here) of
+    three observations; ``point`` says which of them.
+    """
+
+    module = "elbo"
+    mean = traitlets.Float(0.5, min=-3, max=3).tag(sync=True)
+    std = traitlets.Float(0.6, min=0.02, max=2).tag(sync=True)
+    decoder = traitlets.Enum(["straight", "curved"], "curved").tag(sync=True)
+    point = traitlets.Int(1, min=0, max=2).tag(sync=True)
+    weight = traitlets.Float(0.5).tag(sync=True)
+    bias = traitlets.Float(0.2).tag(sync=True)
+    noises = traitlets.Dict({"straight": 0.4, "curved": 0.3}).tag(sync=True)
+    points = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, **values):
+        super().__init__(**values)
+        self.title = "Move q for one observation: the ELBO, and what it is made of"
+        self.question = (
+            "For the point “between”, the best Gaussian q has an ELBO of −3.56 nats. The prior, used as q, has −13.37. "
+            "On the way from the one to the other the ELBO falls by 9.8 nats. What else changes by just as much?"
+        )
+        self.choices = [
+            ["log p(x) falls", "No. log p(x) belongs to the model and to x. There is no q in it: it does not move."],
+            [
+                "The reconstruction falls",
+                "Not by as much: it falls by 12.0 nats. But z cost 2.2 nats, and from the prior it is free.",
+            ],
+            ["KL(q || p(z)), to the prior, rises", "No. That one falls from 2.2 nats to 0: q is the prior now."],
+            [
+                "KL(q || p(z | x)), to the posterior, rises",
+                "Yes, from 0.26 to 10.08 nats. This KL and the ELBO add up to log p(x), for every q.",
+            ],
+        ]
+        self.task = "Now press “best q”, then “the prior”, and compare."
+        self.rows = [
+            ["reconstruction", "reconstruction, E_q[log p(x | z)], nats"],
+            ["price", "less KL(q || p(z)), to the prior, nats"],
+            ["elbo", "= ELBO, nats"],
+            ["gap", "plus the gap, KL(q || p(z | x)), nats"],
+            ["log_p", "= log p(x), nats"],
+        ]
+        named = {
+            "straight": [("x = 0.2", [0.2]), ("x = 1.4", [1.4]), ("x = 2.4", [2.4])],
+            "curved": [("vertex (0, −1)", [0.0, -1.0]), ("between (0.1, 0.5)", [0.1, 0.5]), ("arm (1, 3)", [1.0, 3.0])],
+        }
+        self.points = {
+            decoder: [{"name": name, "x": x, "best": self._best(decoder, x)} for name, x in some]
+            for decoder, some in named.items()
+        }
+
+    def numbers(self):
+        """Return what the rows show, nats: closed forms where the decoder is straight, quadrature where it is not."""
+        import torch
+
+        from vae_tutorial.information import gaussian_kl
+
+        model, x = self._model(self.decoder), self._x()
+        mu, logvar = torch.tensor([[[self.mean]], [[2 * math.log(self.std)]]], dtype=torch.float64)  # (1, 1) each
+        elbo, price = model.elbo(x, mu, logvar), gaussian_kl(mu, logvar)
+        if self.decoder == "curved":
+            gap = model.kl_to_posterior(x, mu, logvar)
+        else:
+            m, v = model.posterior(x)
+            gap = gaussian_kl(mu, logvar, m, v.log())
+        found = {"reconstruction": elbo + price, "price": price, "elbo": elbo, "gap": gap, "log_p": model.log_prob(x)}
+        return {key: value.item() for key, value in found.items()}
+
+    def picture(self):
+        """Return prior, posterior and q as SVG."""
+        import torch
+        from torch.distributions import Normal
+
+        z, x = torch.linspace(-4, 4, 321, dtype=torch.float64), self._x()
+        mean = torch.stack([z / 2, z**2 - 1], -1) if self.decoder == "curved" else self.weight * z[:, None] + self.bias
+        log_joint = Normal(mean, self.noises[self.decoder]).log_prob(x).sum(-1) + Normal(0, 1).log_prob(z)
+        posterior = torch.exp(log_joint - self._model(self.decoder).log_prob(x))
+        q = Normal(self.mean, self.std).log_prob(z).exp()
+        top = math.ceil(10 * max(posterior.max().item(), q.max().item(), 0.4)) / 10
+        plot = Plot((-4, 4), (0, top), "Posterior p(z | x), filled; prior, dashed; and q, a line.", "z", "density")
+        plot.area(z, posterior, "p")
+        plot.line(z, Normal(0, 1).log_prob(z).exp(), "elbo vx-dashed")
+        plot.line(z, q, "q")
+        peak = posterior.argmax()
+        plot.text(z[peak].item() + 0.2, 0.85 * posterior[peak].item(), "posterior p(z | x)", anchor="start")
+        plot.text(self.mean, q.max().item(), "q(z)", dy=-6)
+        plot.text(-2.2, 0.1, "prior p(z)", dy=-6)
+        return str(plot)
+
+    def _x(self):
+        import torch
+
+        return torch.tensor([self.points[self.decoder][self.point]["x"]], dtype=torch.float64)  # (1, D)
+
+    def _model(self, decoder):
+        import torch
+
+        from vae_tutorial import exact
+
+        if decoder == "curved":
+            return exact.curved(self.noises["curved"])
+        W, b = torch.tensor([[[self.weight]], [[self.bias]]], dtype=torch.float64)  # (1, 1) each
+        return exact.LinearGaussian(W, b[0], self.noises["straight"] ** 2)
+
+    def _best(self, decoder, x):
+        import torch
+
+        model, x = self._model(decoder), torch.tensor([x], dtype=torch.float64)
+        if decoder == "curved":
+            mean, logvar = model.best_gaussian(x)
+            mean, std = mean.item(), math.exp(0.5 * logvar.item())
+        else:
+            mean, variance = (value.item() for value in model.posterior(x))
+            std = variance**0.5
+        return [round(mean, 4) + 0.0, round(std, 4)]  # no minus zero

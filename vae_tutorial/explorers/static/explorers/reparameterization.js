@@ -1,0 +1,136 @@
+import { button, draggable, fixed, frame, html, put, slider, svg, ticks } from "./shared.js";
+
+const LOWEST = { mu: -2, sigma: 0.1, samples: 2 };
+const HIGHEST = { mu: 2, sigma: 1.5, samples: 200 };
+const SHOWN = [-6, 6]; // of the noise and of z
+const SIDE = 14; // pixels left free at both sides
+
+const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
+const variance = (values, m = mean(values)) => values.reduce((sum, v) => sum + (v - m) ** 2, 0) / (values.length - 1);
+
+// What each draw says of the gradient of E[z^2] by mu: z^2 times the slope of log q, and the slope of z^2 along the path.
+export function estimates({ mu, sigma, samples, noise }) {
+  const eps = noise.slice(0, samples);
+  const z = eps.map((e) => mu + sigma * e);
+  return { eps, z, score: eps.map((e, i) => (z[i] ** 2 * e) / sigma), path: z.map((v) => 2 * v) };
+}
+
+export function numbers(state) {
+  const { score, path } = estimates(state);
+  return {
+    truth: 2 * state.mu,
+    score_mean: mean(score),
+    score_std: Math.sqrt(variance(score)),
+    path_mean: mean(path),
+    path_std: Math.sqrt(variance(path)),
+    ratio: variance(score) / variance(path),
+  };
+}
+
+// How far the lower picture reaches to both sides: by what the draws should do, not by what these draws do.
+export function reach({ mu, sigma }) {
+  const spread = Math.sqrt(mu ** 4 / sigma ** 2 + 14 * mu ** 2 + 15 * sigma ** 2); // of z^2 eps / sigma, exact
+  return [5, 10, 20, 50, 100, 200].find((limit) => limit >= 2 * Math.abs(mu) + 3 * spread) ?? 200;
+}
+
+// An empty picture with a horizontal scale.
+function canvas(width, height, [low, high], label) {
+  const sx = (v) => SIDE + ((v - low) / (high - low)) * (width - 2 * SIDE);
+  const node = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+  const add = (tag, attributes, ...children) => node.appendChild(svg(tag, attributes, ...children));
+  const text = (x, y, words, attributes = {}) => add("text", { x, y, "text-anchor": "middle", ...attributes }, words);
+  const axis = (y, dy) => {
+    add("line", { x1: SIDE, x2: width - SIDE, y1: y, y2: y, stroke: "currentColor", "stroke-opacity": 0.6 });
+    for (const v of ticks(low, high, Math.max(4, width / 70))) {
+      add("line", { x1: sx(v), x2: sx(v), y1: y, y2: y + Math.sign(dy) * 5, stroke: "currentColor", "stroke-opacity": 0.6 });
+      text(sx(v), y + dy, String(v).replace("-", "−"), { class: "vx-tick" });
+    }
+  };
+  const at = (event) => {
+    const box = node.getBoundingClientRect();
+    return [low + ((event.clientX - box.left - SIDE) / (width - 2 * SIDE)) * (high - low), event.clientY - box.top];
+  };
+  return { node, add, text, axis, sx, at };
+}
+
+function render({ model, el }) {
+  const state = () => Object.fromEntries(["mu", "sigma", "samples", "noise"].map((key) => [key, model.get(key)]));
+  let [carried, held] = [null, false];
+
+  function drawCarried(width, { mu, sigma, samples }, { eps, z }) {
+    const [top, bottom] = [46, 156];
+    carried = canvas(width, 212, SHOWN, `${samples} values of the noise on the upper line, carried to z on the lower one: centre ${fixed(2)(mu)}, width ${fixed(2)(sigma)}.`);
+    const { add, text, axis, sx } = carried;
+    text(SIDE, 14, "noise ε, always the same", { "text-anchor": "start" });
+    axis(top, -10);
+    axis(bottom, 18);
+    const faint = Math.max(0.15, Math.min(0.6, 8 / samples));
+    z.forEach((v, i) => add("line", { x1: sx(eps[i]), y1: top, x2: sx(v), y2: bottom, stroke: "currentColor", "stroke-opacity": faint }));
+    z.forEach((v, i) => {
+      add("circle", { class: "vx-dot vx-elbo", cx: sx(eps[i]), cy: top, r: 2.5 });
+      add("circle", { class: "vx-dot vx-q", cx: sx(v), cy: bottom, r: 3.5 });
+    });
+    // Where noise 0 goes, and noise 1.
+    add("line", { x1: sx(0), y1: top, x2: sx(mu), y2: bottom, stroke: "currentColor", "stroke-width": 2.2 });
+    add("path", { class: "vx-line vx-q", d: `M${sx(mu)} ${bottom + 24}V${bottom + 32}H${sx(mu + sigma)}V${bottom + 24}` });
+    text(sx(mu), bottom + 48, "μ");
+    text(Math.max(sx(mu + sigma), sx(mu) + 34), bottom + 48, "μ + σ");
+    text(SIDE, bottom + 48, `z = ${fixed(2)(mu)} + ${fixed(2)(sigma)} ε`, { "text-anchor": "start" });
+    return carried.node;
+  }
+
+  function drawStrips(width, { mu, sigma }, found) {
+    const limit = reach({ mu, sigma });
+    const shown = numbers(state());
+    const rows = [["score", "score function, z² ε / σ", "highlight", 34], ["path", "pathwise, 2z", "data", 124]];
+    const words = rows.map(([key, name]) => `${name}: mean ${fixed(2)(shown[`${key}_mean`])}, standard deviation ${fixed(2)(shown[`${key}_std`])}`);
+    const { node, add, text, axis, sx } = canvas(width, 262, [-limit, limit], `Estimates of the gradient, one dot for each draw. ${words.join(". ")}. The truth is ${fixed(2)(2 * mu)}.`);
+    const bottom = 212;
+    axis(bottom, 18);
+    text(width / 2, bottom + 40, "what one draw says of the gradient by μ");
+    for (const [key, name, colour, top] of rows) {
+      text(SIDE, top - 8, name, { "text-anchor": "start" });
+      found[key].forEach((v, i) => {
+        const y = top + 4 + 44 * ((i * 0.618034) % 1); // apart from each other, and always at the same height
+        const x = sx(Math.max(-limit, Math.min(limit, v)));
+        if (Math.abs(v) <= limit) add("circle", { class: `vx-dot vx-${colour}`, cx: x, cy: y, r: 3, "fill-opacity": 0.65 });
+        else add("path", { class: `vx-dot vx-${colour}`, d: `M${x} ${y - 5}l${10 * Math.sign(v)} 5l${-10 * Math.sign(v)} 5z` }); // further out
+      });
+      const [m, s, y] = [shown[`${key}_mean`], shown[`${key}_std`], top + 58];
+      add("path", { d: `M${sx(m - s)} ${y - 4}v8m0 -4H${sx(m + s)}m0 -4v8`, fill: "none", stroke: "currentColor", "stroke-width": 1.6 });
+      add("path", { d: `M${sx(m)} ${y - 6}l6 6l-6 6l-6 -6z`, fill: "currentColor" });
+    }
+    add("line", { x1: sx(2 * mu), x2: sx(2 * mu), y1: 20, y2: bottom, stroke: "currentColor", "stroke-width": 1.6, "stroke-dasharray": "5 4" });
+    text(Math.min(sx(2 * mu), width - 46), 14, `truth ${fixed(2)(2 * mu)}`);
+    return node;
+  }
+
+  const spoken = () => {
+    const { score_std, path_std } = numbers(state());
+    return `standard deviations ${fixed(2)(score_std)} score function, ${fixed(2)(path_std)} pathwise`;
+  };
+  const stop = frame({
+    model, el,
+    keys: ["mu", "sigma", "samples"],
+    draw: (width) => {
+      const found = estimates(state());
+      return [drawCarried(width, state(), found), drawStrips(width, state(), found)];
+    },
+    numbers: () => numbers(state()),
+    controls: [
+      slider(model, "mu", { label: "μ, mean of q", min: LOWEST.mu, max: HIGHEST.mu, step: 0.05, spoken }),
+      slider(model, "sigma", { label: "σ, width of q", min: Math.log(LOWEST.sigma), max: Math.log(HIGHEST.sigma), step: 0.01, at: Math.log, from: Math.exp, spoken }),
+      slider(model, "samples", { label: "number of draws", min: LOWEST.samples, max: HIGHEST.samples, step: 1, format: String, spoken }),
+      html("div", { class: "vx-buttons" }, button("as in the chapter", () => put(model, { mu: 1, sigma: 0.5 })), button("z is the noise", () => put(model, { mu: 0, sigma: 1 }))),
+    ],
+    legend: [["q", "z (drag it)"], ["highlight", "score function"], ["data", "pathwise"], ["elbo", "mean ± standard deviation; dashed: the truth"]],
+  });
+  const picture = el.querySelector(".vx-picture");
+  picture.addEventListener("pointerdown", (event) => (held = carried.at(event)[1] < 212)); // not in the lower picture
+  draggable(picture, (event) => {
+    if (held) put(model, { mu: Math.max(LOWEST.mu, Math.min(HIGHEST.mu, Math.round(carried.at(event)[0] * 100) / 100)) });
+  });
+  return stop;
+}
+
+export default { render };

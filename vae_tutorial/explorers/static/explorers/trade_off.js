@@ -1,0 +1,148 @@
+import { draggable, fixed, frame, html, plot, put, slider } from "./shared.js";
+
+const SIDE = 28; // pixels of a digit
+const ASLEEP = 0.01; // nats: a unit whose KL is below is marked
+
+// What the cards say of the model at this beta; nats per test image.
+export function numbers({ beta, betas, rates, distortions, active }) {
+  const i = betas.indexOf(beta);
+  const [rate, distortion] = [rates[i], distortions[i]];
+  return { beta, rate, distortion, elbo: -rate - distortion, objective: -distortion - beta * rate, active: active[i] };
+}
+
+// A canvas of digits, ink on paper in both themes, each pixel a sharp square. Digits are painted one at a time.
+function sheet(columns, lines, scale) {
+  const node = html("canvas", {
+    role: "img", width: columns * (SIDE + 1) - 1, height: lines * (SIDE + 1) - 1,
+    style: `display: block; image-rendering: pixelated; width: ${scale * (columns * (SIDE + 1) - 1)}px`,
+  });
+  const context = node.getContext("2d");
+  const tile = context.createImageData(SIDE, SIDE);
+  const paint = (bytes, digit, column, line) => {
+    for (let i = 0; i < SIDE * SIDE; i++) {
+      tile.data.fill(255 - bytes.getUint8(digit * SIDE * SIDE + i), 4 * i, 4 * i + 3);
+      tile.data[4 * i + 3] = 255;
+    }
+    context.putImageData(tile, column * (SIDE + 1), line * (SIDE + 1));
+  };
+  return { node, paint };
+}
+
+function render({ model, el }) {
+  const KEYS = ["beta", "betas", "rates", "distortions", "active"];
+  const state = () => Object.fromEntries(KEYS.map((key) => [key, model.get(key)]));
+  const index = () => model.get("betas").indexOf(model.get("beta"));
+  const caption = (text) => html("p", { style: "margin: 0.6rem 0 0.2rem" }, text);
+  const [betas, rates, distortions] = ["betas", "rates", "distortions"].map((key) => model.get(key));
+  const key = html(
+    "ul", { class: "vx-legend", style: "margin-top: 1rem" },
+    html("li", { class: "vx-p" }, "the ten models, each with its beta"),
+    html("li", { class: "vx-elbo vx-dashed" }, "the same ELBO"),
+    html("li", { class: "vx-kl" }, "KL of a unit"),
+  );
+  const footnote = caption(`× marks a unit that sleeps: its KL is below ${ASLEEP} nats. The table counts as active the units whose mean varies over the test digits, with a variance above 0.01.`);
+  let [sheets, plane] = [null, null];
+
+  // Rows of ten digits, or of five on a phone; under each original its reconstruction. Made anew for a new width only.
+  function layout(width) {
+    const columns = width < 480 ? 5 : 10;
+    const scale = Math.min(2, width / (columns * (SIDE + 1)));
+    const pairs = sheet(columns, 20 / columns, scale);
+    const samples = sheet(columns, 10 / columns, scale);
+    const place = (k) => [k % columns, Math.floor(k / columns)];
+    for (let k = 0; k < 10; k++) pairs.paint(model.get("originals"), k, place(k)[0], 2 * place(k)[1]);
+    const told = [caption(`Ten test digits, and under each its reconstruction. ${model.get("note")}`), caption("Ten samples from the prior, from the same z at every beta")];
+    return { width, columns, place, pairs, samples, nodes: [told[0], pairs.node, told[1], samples.node], painted: -1 };
+  }
+
+  function digits(width) {
+    if (sheets?.width !== width) sheets = layout(width);
+    if (sheets.painted !== index()) {
+      sheets.painted = index();
+      for (let k = 0; k < 10; k++) {
+        const [column, line] = sheets.place(k);
+        sheets.pairs.paint(model.get("images"), 20 * index() + k, column, 2 * line + 1);
+        sheets.samples.paint(model.get("images"), 20 * index() + 10 + k, column, line);
+      }
+      const at = `at beta ${betas[index()]}, as probabilities: 0 white, 1 black.`;
+      sheets.pairs.node.setAttribute("aria-label", `Ten test digits, 0 to 9, and their reconstructions ${at}`);
+      sheets.samples.node.setAttribute("aria-label", `Ten samples from the prior ${at}`);
+    }
+    return sheets.nodes;
+  }
+
+  // The ten models in the plane of rate and distortion. Along a falling line the ELBO is the same.
+  function curve(width, height) {
+    const { rate, distortion, elbo } = numbers(state());
+    const x = [0, 5 * Math.ceil(Math.max(...rates) / 5 + 0.4)];
+    const y = [10 * Math.floor(Math.min(...distortions) / 10), 10 * Math.ceil(Math.max(...distortions) / 10)];
+    plane = plot({
+      width, height, x, y, xlabel: "rate, nats", ylabel: "distortion, nats",
+      label: `Rate-distortion curve of ten models. Beta ${betas[index()]}: rate ${fixed(1)(rate)}, distortion ${fixed(1)(distortion)}, ELBO ${fixed(1)(elbo)} nats.`,
+    });
+    const slope = (Math.atan2(plane.sy(0) - plane.sy(1), plane.sx(1) - plane.sx(0)) * 180) / Math.PI;
+    for (let sum = 20 * Math.ceil((y[0] + 8) / 20); sum < x[1] + y[1]; sum += 20) {
+      const [from, to] = [Math.max(x[0], sum - y[1]), Math.min(x[1], sum - y[0])];
+      plane.add("path", {
+        class: "vx-line vx-elbo vx-dashed", style: "stroke-width: 1; stroke-opacity: 0.5",
+        d: `M${plane.sx(from)} ${plane.sy(sum - from)}L${plane.sx(to)} ${plane.sy(sum - to)}`,
+      });
+      const place = `translate(${plane.sx(to) - 3} ${plane.sy(sum - to) - 4}) rotate(${slope})`;
+      if (plane.sx(to) - plane.sx(from) > 70) plane.add("text", { class: "vx-tick", "text-anchor": "end", transform: place }, fixed(0)(-sum));
+    }
+    plane.line(rates.map((r, i) => [r, distortions[i]]), "p");
+    rates.forEach((r, i) => {
+      plane.dot(r, distortions[i], "p", 4);
+      if (i !== index()) plane.text(r, distortions[i], String(betas[i]), { class: "vx-tick", dx: 6, dy: -6 });
+    });
+    plane.add("circle", { class: "vx-line vx-highlight", cx: plane.sx(rate), cy: plane.sy(distortion), r: 8 });
+    plane.text(rate, distortion, `beta ${betas[index()]}`, { dx: 9, dy: -9, style: "font-weight: 600" });
+    return plane.node;
+  }
+
+  // The KL of each unit, the busiest first. One that sleeps has a cross in place of its bar.
+  function units(width, height) {
+    const kls = [...model.get("unit_kls")[index()]].sort((a, b) => b - a);
+    const drawn = plot({
+      width, height, x: [0.4, 10.6], y: [0, Math.ceil(Math.max(...model.get("unit_kls").flat()))],
+      xlabel: "units, the busiest first", ylabel: "KL, nats",
+      label: `KL of the ten units in nats, the busiest first: ${kls.map(fixed(2)).join(", ")}. ${kls.filter((v) => v < ASLEEP).length} of them sleep.`,
+    });
+    kls.forEach((value, j) => {
+      if (value >= ASLEEP) drawn.bar(j + 0.62, j + 1.38, value, "kl");
+      else drawn.text(j + 1, 0, "×", { "text-anchor": "middle", dy: -4 });
+    });
+    return drawn.node;
+  }
+
+  function draw(width) {
+    const first = width < 600 ? width : Math.round(0.58 * width);
+    const plots = html("div", { style: "display: flex; flex-wrap: wrap" });
+    plots.append(curve(first, 320), units(first < width ? width - first : width, first < width ? 320 : 200));
+    return [...digits(width), key, plots, footnote];
+  }
+
+  const stop = frame({
+    model, el, draw,
+    keys: ["beta"],
+    numbers: () => numbers(state()),
+    controls: [
+      slider(model, "beta", {
+        label: "beta", min: 0, max: betas.length - 1, step: 1, format: String,
+        at: (beta) => betas.indexOf(beta), from: (i) => betas[i],
+        spoken: () => `rate ${fixed(1)(numbers(state()).rate)}, distortion ${fixed(1)(numbers(state()).distortion)} nats`,
+      }),
+    ],
+  });
+  // A pointer in the plane takes the nearest of the ten.
+  draggable(el.querySelector(".vx-picture"), (event) => {
+    const box = plane.node.getBoundingClientRect();
+    const [px, py] = [event.clientX - box.left, event.clientY - box.top];
+    if (px < 0 || px > box.width || py < 0 || py > box.height) return;
+    const far = rates.map((rate, i) => Math.hypot(plane.sx(rate) - px, plane.sy(distortions[i]) - py));
+    put(model, { beta: betas[far.indexOf(Math.min(...far))] });
+  });
+  return stop;
+}
+
+export default { render };

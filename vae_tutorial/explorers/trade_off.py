@@ -1,0 +1,138 @@
+"""Ten VAEs that differ in beta alone: what they draw, what it costs, and where they stand on one curve (chapter 12)."""
+
+import base64
+import html
+import io
+
+import traitlets
+
+from vae_tutorial.explorers._base import Explorer, Plot
+
+BETAS = [0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0]
+# Test images of MNIST, of the classes 0 to 9, chosen by hand: plain ones beside some with an uncommon stroke.
+DIGITS = [10, 2, 35, 30, 33, 15, 11, 41, 84, 9]
+
+
+class TradeOffExplorer(Explorer):
+    """The shipped models ``beta-0.1`` to ``beta-20``: the reader moves ``beta``, one of the ten in ``betas``.
+
+    ``rates``, ``distortions``, ``unit_kls``, ``active``: for each beta what its card says, nats per test image, and
+    the count of active units. ``images``: for each beta ten reconstructions and ten samples, ``originals``: what was
+    reconstructed; one byte a pixel, 255 times the probability that it is on. The noise is the same for every beta.
+    ``note``: what to know of the originals where they are not MNIST's.
+    """
+
+    module = "trade_off"
+    beta = traitlets.Float(1.0).tag(sync=True)
+    betas = traitlets.List(BETAS).tag(sync=True)
+    rates = traitlets.List().tag(sync=True)
+    distortions = traitlets.List().tag(sync=True)
+    unit_kls = traitlets.List().tag(sync=True)
+    active = traitlets.List().tag(sync=True)
+    images = traitlets.Bytes().tag(sync=True)
+    originals = traitlets.Bytes().tag(sync=True)
+    note = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, **values):
+        super().__init__(**values)
+        self.title = "Move beta: the price of a nat of KL"
+        self.question = "TODO?"
+        self.choices = [["a", "b"], ["c", "d"]]
+        self.task = "Now move beta to its ends, and read the ELBO in the table at each stop."
+        self.rows = [
+            ["beta", "beta", 1],
+            ["rate", "rate = KL, nats", 2],
+            ["distortion", "distortion = −reconstruction, nats", 2],
+            ["elbo", "ELBO = −rate − distortion, nats", 2],
+            ["objective", "what training maximized: reconstruction − beta · KL, nats", 2],
+            ["active", "active units, of 10", 0],
+        ]
+        cards = [_card(beta) for beta in BETAS]
+        self.rates = [round(card.rate.value, 6) for card in cards]
+        self.distortions = [round(card.distortion.value, 6) for card in cards]
+        self.unit_kls = [card.unit_kl for card in cards]
+        self.active = [card.active_units for card in cards]
+        self._draw()
+
+    @traitlets.validate("beta")
+    def _one_of_the_ten(self, proposal):
+        if proposal["value"] not in BETAS:
+            known = ", ".join(f"{beta:g}" for beta in BETAS)
+            raise traitlets.TraitError(f"beta must be one of {known}: these were trained; got {proposal['value']:g}")
+        return proposal["value"]
+
+    def numbers(self):
+        """Return beta, the rate, distortion, ELBO and trained objective (nats per test image) and the active units."""
+        card = _card(self.beta)
+        return {
+            "beta": self.beta,
+            "rate": card.rate.value,
+            "distortion": card.distortion.value,
+            "elbo": card.elbo.value,
+            "objective": -card.distortion.value - self.beta * card.rate.value,
+            "active": card.active_units,
+        }
+
+    def picture(self):
+        """Return originals, reconstructions and samples as one picture, and the rate-distortion curve as SVG."""
+        from PIL import Image
+
+        here = 20 * 784 * BETAS.index(self.beta)
+        tiles = self.originals + self.images[here : here + 20 * 784]
+        sheet = Image.new("L", (289, 86), 255)
+        for i in range(30):
+            tile = Image.frombytes("L", (28, 28), bytes(255 - v for v in tiles[784 * i : 784 * (i + 1)]))
+            sheet.paste(tile, (29 * (i % 10), 29 * (i // 10)))
+        sheet.save(stream := io.BytesIO(), "PNG", optimize=True)
+        shown = (
+            f"At beta {self.beta:g}, in rows: ten test digits, their reconstructions, and ten samples from the prior."
+        )
+        curve = Plot(
+            (0, 5 * round(max(self.rates) / 5 + 0.5)),
+            (10 * round(min(self.distortions) / 10 - 0.5), 10 * round(max(self.distortions) / 10 + 0.5)),
+            "The rate-distortion curve: as beta grows, the rate falls and the distortion grows.",
+            "rate, nats",
+            "distortion, nats",
+        )
+        curve.line(self.rates, self.distortions, "p")
+        curve.dot(self.rates[BETAS.index(self.beta)], self.distortions[BETAS.index(self.beta)], "highlight")
+        png = base64.b64encode(stream.getvalue()).decode()
+        return (
+            f'<p>{html.escape(shown)} {html.escape(self.note)}</p><img alt="{html.escape(shown)}" width="578" '
+            f'style="image-rendering: pixelated; max-width: 100%" src="data:image/png;base64,{png}">{curve}'
+        )
+
+    def _draw(self):
+        import numpy as np
+        import torch
+
+        from vae_tutorial import data, pretrained
+
+        test, black_white = data.load("mnist", "test"), data.test_binarization("mnist")
+        chosen = DIGITS
+        if test.name != "mnist":
+            chosen = [int((test.labels == digit).nonzero()[0]) for digit in range(10)]
+            self.note = "MNIST is not here: these are digits of scikit-learn, which the models have never seen."
+        noise = np.random.RandomState(12).standard_normal((2, 10, 10))  # its stream is the same in every release
+        eps, z_prior = torch.from_numpy(noise).float()
+        pictures = []
+        with torch.no_grad():
+            for beta in BETAS:
+                model = pretrained.load(f"beta-{beta:g}")
+                mu, logvar = model.encode(black_white[chosen])  # (10, 10) each
+                z = torch.cat([mu + (logvar / 2).exp() * eps, z_prior])  # (20, 10)
+                pictures.append(model.likelihood.mean(model.decode(z)))
+        self.images = _bytes(torch.stack(pictures))
+        self.originals = _bytes(black_white[chosen])
+
+
+def _card(beta):
+    from vae_tutorial import pretrained
+
+    return pretrained.card(f"beta-{beta:g}")
+
+
+def _bytes(probabilities):
+    import torch
+
+    return (255 * probabilities).round().to(torch.uint8).numpy().tobytes()
