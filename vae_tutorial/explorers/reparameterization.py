@@ -24,12 +24,18 @@ class ReparameterizationExplorer(Explorer):
         super().__init__(**values)
         self.noise = np.random.default_rng(0).standard_normal(200).round(4).tolist()
         self.title = "Move μ and σ: where the noise goes, and how noisy the gradient is"
-        self.question = "σ goes from 0.5 down to 0.1, so the draws of z move together. How do both spreads change?"
+        self.question = (
+            "σ goes from 0.5 down to 0.1: the draws of z move together. "
+            "What happens to the spread of the two estimates of the gradient?"
+        )
         self.choices = [
-            ["Both shrink", "No. Pathwise shrinks. The score function divides by σ, and its spread grows."],
+            [
+                "Both shrink",
+                "No. Pathwise, 2z, shrinks. The score function, z² ε / σ, divides by σ, and grows.",
+            ],
             [
                 "Pathwise shrinks, score function grows",
-                "Yes. One draw gives 2z pathwise, and z² ε / σ by the score function, which divides by σ.",
+                "Yes. One draw gives 2z pathwise. By the score function it gives z² ε / σ: the smaller σ, the larger.",
             ],
             ["Both grow", "No. Pathwise is 2z, and spreads by 2σ. It is the score function that divides by σ."],
         ]

@@ -36,9 +36,6 @@ class TradeOffExplorer(Explorer):
     def __init__(self, **values):
         super().__init__(**values)
         self.title = "Move beta: the price of a nat of KL"
-        self.question = "TODO?"
-        self.choices = [["a", "b"], ["c", "d"]]
-        self.task = "Now move beta to its ends, and read the ELBO in the table at each stop."
         self.rows = [
             ["beta", "beta", 1],
             ["rate", "rate = KL, nats", 2],
@@ -52,6 +49,7 @@ class TradeOffExplorer(Explorer):
         self.distortions = [round(card.distortion.value, 6) for card in cards]
         self.unit_kls = [card.unit_kl for card in cards]
         self.active = [card.active_units for card in cards]
+        self._ask(*(cards[BETAS.index(beta)] for beta in (1.0, 0.1)))
         self._draw()
 
     @traitlets.validate("beta")
@@ -101,6 +99,21 @@ class TradeOffExplorer(Explorer):
             f'<p>{html.escape(shown)} {html.escape(self.note)}</p><img alt="{html.escape(shown)}" width="578" '
             f'style="image-rendering: pixelated; max-width: 100%" src="data:image/png;base64,{png}">{curve}'
         )
+
+    def _ask(self, one, tenth):
+        """Put the question; the replies' numbers are those of the cards of beta 1 and beta 0.1."""
+        less, more = one.distortion.value - tenth.distortion.value, tenth.rate.value - one.rate.value
+        paid = f"the distortion falls by {less:.0f} nats, and the rate grows by {more:.0f}"
+        self.question = "From beta = 1 down to beta = 0.1 the reconstructions improve. What becomes of the ELBO?"
+        self.choices = [
+            ["It improves too: the reconstruction is a part of it", f"No: {paid}. Both are parts of it."],
+            ["It stays: what one part gains, the other loses", f"No: {paid}. Only near beta = 1 is that one for one."],
+            [
+                "It gets worse",
+                f"Yes, by {more - less:.0f} nats: {paid}. Below beta = 1 a nat of distortion is bought dear.",
+            ],
+        ]
+        self.task = "Now move beta to 0.1, and watch the point cross the lines of equal ELBO."
 
     def _draw(self):
         import numpy as np

@@ -94,7 +94,9 @@ function render({ model, el }) {
     const { bits, length } = numbers(state());
     const areas = plot({
       width, height: 230, x: [0, 1], y: [0, HIGHEST + 1.4], xlabel: "probability, a to f side by side", ylabel: "bits", left: 62,
-      label: `Columns as wide as the probabilities and as high as the surprises. Their area is the entropy, ${fixed(2)(bits)} bits. The area under Huffman's word lengths is ${fixed(2)(length)} bits.`,
+      label:
+        `Columns as wide as the probabilities and as high as the surprises. Their area is the entropy, ${fixed(2)(bits)} bits. ` +
+        `The area under Huffman's word lengths is ${fixed(2)(length)} bits.`,
     });
     const steps = [];
     let start = 0;

@@ -26,8 +26,13 @@ function unpack({ sizes, weights, codes, labels }) {
   const all = Float32Array.from({ length: views.weights.byteLength / 2 }, (_, i) => half(views.weights.getUint16(2 * i, true)));
   let read = 0;
   const take = (count) => all.subarray(read, (read += count));
+  // torch keeps weights as (out, in). As (in, out), an input that is 0 after the ReLU can be passed over.
+  const layer = (inputs, outputs) => {
+    const weight = take(inputs * outputs);
+    return { weight: weight.map((_, i) => weight[(i % outputs) * inputs + Math.floor(i / outputs)]), bias: take(outputs), output: new Float64Array(outputs) };
+  };
   return {
-    layers: sizes.slice(1).map((outputs, k) => ({ weight: take(outputs * sizes[k]), bias: take(outputs), output: new Float64Array(outputs) })),
+    layers: sizes.slice(1).map((outputs, k) => layer(sizes[k], outputs)),
     codes: Float64Array.from({ length: views.codes.byteLength / 2 }, (_, i) => views.codes.getInt16(2 * i, true) / UNIT),
     labels: Uint8Array.from({ length: views.labels.byteLength }, (_, i) => views.labels.getUint8(i)),
     place: null, // where the decoder was last
@@ -40,14 +45,16 @@ function unpack({ sizes, weights, codes, labels }) {
 function decode(parts, z1, z2) {
   const { layers, place } = parts;
   if (place?.[0] === z1 && place[1] === z2) return layers.at(-1).output;
-  let input = [z1, z2];
+  let input = Float64Array.of(z1, z2);
   for (const { weight, bias, output } of layers) {
-    const last = output === layers.at(-1).output;
-    for (let o = 0, w = 0; o < output.length; o++) {
-      let sum = bias[o];
-      for (let i = 0; i < input.length; i++) sum += weight[w++] * input[i]; // torch keeps weights as (out, in)
-      output[o] = last ? 1 / (1 + Math.exp(-sum)) : Math.max(0, sum);
+    const [inputs, outputs] = [input.length, output.length];
+    output.set(bias);
+    for (let i = 0; i < inputs; i++) {
+      const [x, row] = [input[i], i * outputs];
+      if (x) for (let o = 0; o < outputs; o++) output[o] += x * weight[row + o];
     }
+    const last = output === layers.at(-1).output;
+    for (let o = 0; o < outputs; o++) output[o] = last ? 1 / (1 + Math.exp(-output[o])) : Math.max(0, output[o]);
     input = output;
   }
   parts.place = [z1, z2];
@@ -71,23 +78,29 @@ export function numbers({ z1, z2, ...packed }, parts = unpack(packed)) {
 // -- Pictures -------------------------------------------------------------------------------------------------------------
 
 // Ink on paper, in every theme: 0 is white, 1 is black.
-function ink(context, probabilities, x = 0, y = 0) {
-  const image = new ImageData(SIDE, SIDE);
-  for (let i = 0; i < probabilities.length; i++) image.data.fill(Math.round(255 * (1 - probabilities[i])), 4 * i, 4 * i + 3).fill(255, 4 * i + 3, 4 * i + 4);
+function ink(context, image, probabilities, x = 0, y = 0) {
+  image.data.fill(255);
+  for (let i = 0; i < probabilities.length; i++) image.data[4 * i] = image.data[4 * i + 1] = image.data[4 * i + 2] = 255 * (1 - probabilities[i]);
   context.putImageData(image, x, y);
 }
 
+// Some 20 milliseconds, once: when it is first asked for.
 function drawMap(parts) {
   const canvas = html("canvas", { width: TILES * SIDE, height: TILES * SIDE });
+  const [context, image] = [canvas.getContext("2d", { willReadFrequently: true }), new ImageData(SIDE, SIDE)];
   const middle = (n) => EDGE * ((2 * n + 1) / TILES - 1);
   for (let row = 0; row < TILES; row++)
-    for (let column = 0; column < TILES; column++) ink(canvas.getContext("2d"), decode(parts, middle(column), -middle(row)), column * SIDE, row * SIDE);
+    for (let column = 0; column < TILES; column++) ink(context, image, decode(parts, middle(column), -middle(row)), column * SIDE, row * SIDE);
   return canvas;
 }
 
 function render({ model, el }) {
   const parts = unpack(Object.fromEntries(PACKED.map((key) => [key, model.get(key)])));
-  const now = () => numbers({ z1: model.get("z1"), z2: model.get("z2") }, parts);
+  let last = {};
+  const now = () => {
+    const [z1, z2] = [model.get("z1"), model.get("z2")];
+    return last.z1 === z1 && last.z2 === z2 ? last : (last = numbers({ z1, z2 }, parts)); // table and sliders ask for it
+  };
   const place = () => `z = (${two(model.get("z1"))}, ${two(model.get("z2"))})`;
   const inside = (v) => Math.max(-EDGE, Math.min(EDGE, Math.round(100 * v) / 100));
   const go = (z1, z2) => put(model, { z1: inside(z1), z2: inside(z2) });
@@ -96,11 +109,12 @@ function render({ model, el }) {
 
   // What stays while z moves: the digit, the plane with its codes, and the point.
   const digit = html("canvas", { width: SIDE, height: SIDE, role: "img", style: "image-rendering: pixelated; border: 1px solid rgb(128 128 128 / 60%)" });
-  const said = html("div", { style: "font-variant-numeric: tabular-nums; font-weight: 600" });
+  const image = new ImageData(SIDE, SIDE);
+  const said = html("div", { style: "contain: strict; width: 10em; height: 1.5em; font-variant-numeric: tabular-nums; font-weight: 600" });
   const card = html("div", { style: "display: flex; gap: 0.25rem 0.75rem" }, digit, html("div", { style: "max-width: 12em" }, said, "The decoder's probability of ink for each pixel: 0 white, 1 black"));
   const point = html("div", {
     tabindex: "0", role: "application", "aria-roledescription": "point in a plane",
-    style: "position: absolute; width: 44px; height: 44px; margin: -22px 0 0 -22px; border-radius: 50%; cursor: grab; touch-action: none",
+    style: "position: absolute; left: 0; top: 0; width: 44px; height: 44px; margin: -22px 0 0 -22px; border-radius: 50%; cursor: grab; touch-action: none",
   });
   const plane = html("div", { style: "position: relative; cursor: crosshair" });
   const stage = html("div", { class: "vx-picture", style: "display: flex; gap: 0.5rem 1.25rem" }, card, plane);
@@ -177,11 +191,10 @@ function render({ model, el }) {
       }
     }
     const [z1, z2] = [model.get("z1"), model.get("z2")];
-    ink(digit.getContext("2d"), decode(parts, z1, z2));
+    ink(digit.getContext("2d"), image, decode(parts, z1, z2));
     digit.setAttribute("aria-label", `What the decoder draws at ${place()}: the probability of each pixel, 0 white, 1 black.`);
     said.textContent = place();
-    point.style.left = `${top.sx(z1)}px`;
-    point.style.top = `${top.sy(z2)}px`;
+    point.style.transform = `translate(${top.sx(z1)}px, ${top.sy(z2)}px)`;
     point.setAttribute("aria-label", `${place()}. Arrow keys move it, with Shift further.`);
     return [];
   }

@@ -2,6 +2,8 @@ import { button, draggable, fixed, frame, html, put, slider, svg, ticks } from "
 
 const LOWEST = { mu: -2, sigma: 0.1, samples: 2 };
 const HIGHEST = { mu: 2, sigma: 1.5, samples: 200 };
+// Within its bounds, which Python insists on; exp(log(0.1)) is just below 0.1.
+const within = (key, value) => Math.max(LOWEST[key], Math.min(HIGHEST[key], Math.round(value * 1e4) / 1e4));
 const SHOWN = [-6, 6]; // of the noise and of z
 const SIDE = 14; // pixels left free at both sides
 
@@ -41,16 +43,21 @@ function canvas(width, height, [low, high], label) {
   const text = (x, y, words, attributes = {}) => add("text", { x, y, "text-anchor": "middle", ...attributes }, words);
   const axis = (y, dy) => {
     add("line", { x1: SIDE, x2: width - SIDE, y1: y, y2: y, stroke: "currentColor", "stroke-opacity": 0.6 });
-    for (const v of ticks(low, high, Math.max(4, width / 70))) {
+    for (const v of ticks(low, high, Math.max(4, width / 50))) {
       add("line", { x1: sx(v), x2: sx(v), y1: y, y2: y + Math.sign(dy) * 5, stroke: "currentColor", "stroke-opacity": 0.6 });
       text(sx(v), y + dy, String(v).replace("-", "−"), { class: "vx-tick" });
     }
   };
+  // Many strokes as few nodes; in three layers, so that one sees where they lie upon each other.
+  const strokes = (pieces, attributes) =>
+    [0, 1, 2].forEach((layer) => add("path", { d: pieces.filter((_, i) => i % 3 === layer).join(""), fill: "none", "stroke-linecap": "round", ...attributes }));
+  const dots = (points, name, size, opacity = 1) =>
+    strokes(points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`), { class: `vx-${name}`, stroke: "var(--vx)", "stroke-width": size, "stroke-opacity": opacity });
   const at = (event) => {
     const box = node.getBoundingClientRect();
     return [low + ((event.clientX - box.left - SIDE) / (width - 2 * SIDE)) * (high - low), event.clientY - box.top];
   };
-  return { node, add, text, axis, sx, at };
+  return { node, add, text, axis, strokes, dots, sx, at };
 }
 
 function render({ model, el }) {
@@ -59,49 +66,48 @@ function render({ model, el }) {
 
   function drawCarried(width, { mu, sigma, samples }, { eps, z }) {
     const [top, bottom] = [46, 156];
-    carried = canvas(width, 212, SHOWN, `${samples} values of the noise on the upper line, carried to z on the lower one: centre ${fixed(2)(mu)}, width ${fixed(2)(sigma)}.`);
-    const { add, text, axis, sx } = carried;
+    const label = `${samples} values of the noise on the upper line, carried to z on the lower one: centre ${fixed(2)(mu)}, width ${fixed(2)(sigma)}.`;
+    carried = canvas(width, 212, SHOWN, label);
+    const { add, text, axis, strokes, dots, sx } = carried;
     text(SIDE, 14, "noise ε, always the same", { "text-anchor": "start" });
     axis(top, -10);
     axis(bottom, 18);
-    const faint = Math.max(0.15, Math.min(0.6, 8 / samples));
-    z.forEach((v, i) => add("line", { x1: sx(eps[i]), y1: top, x2: sx(v), y2: bottom, stroke: "currentColor", "stroke-opacity": faint }));
-    z.forEach((v, i) => {
-      add("circle", { class: "vx-dot vx-elbo", cx: sx(eps[i]), cy: top, r: 2.5 });
-      add("circle", { class: "vx-dot vx-q", cx: sx(v), cy: bottom, r: 3.5 });
-    });
+    const faint = Math.max(0.2, Math.min(0.6, 10 / samples));
+    strokes(z.map((v, i) => `M${sx(eps[i]).toFixed(1)} ${top}L${sx(v).toFixed(1)} ${bottom}`), { stroke: "currentColor", "stroke-opacity": faint });
+    dots(eps.map((e) => [sx(e), top]), "elbo", 5);
+    dots(z.map((v) => [sx(v), bottom]), "q", 7);
     // Where noise 0 goes, and noise 1.
     add("line", { x1: sx(0), y1: top, x2: sx(mu), y2: bottom, stroke: "currentColor", "stroke-width": 2.2 });
     add("path", { class: "vx-line vx-q", d: `M${sx(mu)} ${bottom + 24}V${bottom + 32}H${sx(mu + sigma)}V${bottom + 24}` });
     text(sx(mu), bottom + 48, "μ");
     text(Math.max(sx(mu + sigma), sx(mu) + 34), bottom + 48, "μ + σ");
-    text(SIDE, bottom + 48, `z = ${fixed(2)(mu)} + ${fixed(2)(sigma)} ε`, { "text-anchor": "start" });
+    text(width - SIDE, 14, `z = ${fixed(2)(mu)} + ${fixed(2)(sigma)} ε`, { "text-anchor": "end" });
     return carried.node;
   }
 
   function drawStrips(width, { mu, sigma }, found) {
     const limit = reach({ mu, sigma });
     const shown = numbers(state());
-    const rows = [["score", "score function, z² ε / σ", "highlight", 34], ["path", "pathwise, 2z", "data", 124]];
+    const rows = [["score", "score function, z² ε / σ", "highlight", 48], ["path", "pathwise, 2z", "data", 142]];
     const words = rows.map(([key, name]) => `${name}: mean ${fixed(2)(shown[`${key}_mean`])}, standard deviation ${fixed(2)(shown[`${key}_std`])}`);
-    const { node, add, text, axis, sx } = canvas(width, 262, [-limit, limit], `Estimates of the gradient, one dot for each draw. ${words.join(". ")}. The truth is ${fixed(2)(2 * mu)}.`);
-    const bottom = 212;
+    const label = `Estimates of the gradient, one dot for each draw. ${words.join(". ")}. The truth is ${fixed(2)(2 * mu)}.`;
+    const { node, add, text, axis, dots, sx } = canvas(width, 276, [-limit, limit], label);
+    const bottom = 226;
     axis(bottom, 18);
     text(width / 2, bottom + 40, "what one draw says of the gradient by μ");
     for (const [key, name, colour, top] of rows) {
       text(SIDE, top - 8, name, { "text-anchor": "start" });
-      found[key].forEach((v, i) => {
-        const y = top + 4 + 44 * ((i * 0.618034) % 1); // apart from each other, and always at the same height
-        const x = sx(Math.max(-limit, Math.min(limit, v)));
-        if (Math.abs(v) <= limit) add("circle", { class: `vx-dot vx-${colour}`, cx: x, cy: y, r: 3, "fill-opacity": 0.65 });
-        else add("path", { class: `vx-dot vx-${colour}`, d: `M${x} ${y - 5}l${10 * Math.sign(v)} 5l${-10 * Math.sign(v)} 5z` }); // further out
-      });
+      const places = found[key].map((v, i) => [v, top + 4 + 44 * ((i * 0.618034) % 1)]); // apart from each other, always at the same height
+      dots(places.filter(([v]) => Math.abs(v) <= limit).map(([v, y]) => [sx(v), y]), colour, 6, 0.7);
+      for (const [v, y] of places.filter(([v]) => Math.abs(v) > limit)) {
+        add("path", { class: `vx-dot vx-${colour}`, d: `M${sx(limit * Math.sign(v))} ${y - 5}l${10 * Math.sign(v)} 5l${-10 * Math.sign(v)} 5z` }); // further out
+      }
       const [m, s, y] = [shown[`${key}_mean`], shown[`${key}_std`], top + 58];
       add("path", { d: `M${sx(m - s)} ${y - 4}v8m0 -4H${sx(m + s)}m0 -4v8`, fill: "none", stroke: "currentColor", "stroke-width": 1.6 });
       add("path", { d: `M${sx(m)} ${y - 6}l6 6l-6 6l-6 -6z`, fill: "currentColor" });
+      add("path", { d: `M${sx(2 * mu)} ${top - 4}v74`, stroke: "currentColor", "stroke-width": 1.6, "stroke-dasharray": "5 4" });
     }
-    add("line", { x1: sx(2 * mu), x2: sx(2 * mu), y1: 20, y2: bottom, stroke: "currentColor", "stroke-width": 1.6, "stroke-dasharray": "5 4" });
-    text(Math.min(sx(2 * mu), width - 46), 14, `truth ${fixed(2)(2 * mu)}`);
+    text(Math.max(46, Math.min(sx(2 * mu), width - 46)), 16, `truth ${fixed(2)(2 * mu)}`);
     return node;
   }
 
@@ -119,7 +125,7 @@ function render({ model, el }) {
     numbers: () => numbers(state()),
     controls: [
       slider(model, "mu", { label: "μ, mean of q", min: LOWEST.mu, max: HIGHEST.mu, step: 0.05, spoken }),
-      slider(model, "sigma", { label: "σ, width of q", min: Math.log(LOWEST.sigma), max: Math.log(HIGHEST.sigma), step: 0.01, at: Math.log, from: Math.exp, spoken }),
+      slider(model, "sigma", { label: "σ, width of q", min: Math.log(LOWEST.sigma), max: Math.log(HIGHEST.sigma), step: 0.01, at: Math.log, from: (v) => within("sigma", Math.exp(v)), spoken }),
       slider(model, "samples", { label: "number of draws", min: LOWEST.samples, max: HIGHEST.samples, step: 1, format: String, spoken }),
       html("div", { class: "vx-buttons" }, button("as in the chapter", () => put(model, { mu: 1, sigma: 0.5 })), button("z is the noise", () => put(model, { mu: 0, sigma: 1 }))),
     ],
@@ -128,7 +134,7 @@ function render({ model, el }) {
   const picture = el.querySelector(".vx-picture");
   picture.addEventListener("pointerdown", (event) => (held = carried.at(event)[1] < 212)); // not in the lower picture
   draggable(picture, (event) => {
-    if (held) put(model, { mu: Math.max(LOWEST.mu, Math.min(HIGHEST.mu, Math.round(carried.at(event)[0] * 100) / 100)) });
+    if (held) put(model, { mu: within("mu", Math.round(carried.at(event)[0] * 100) / 100) });
   });
   return stop;
 }

@@ -1,4 +1,4 @@
-import { draggable, fixed, frame, html, plot, put, slider } from "./shared.js";
+import { draggable, fixed, frame, html, linspace, plot, put, slider } from "./shared.js";
 
 const SIDE = 28; // pixels of a digit
 const ASLEEP = 0.01; // nats: a unit whose KL is below is marked
@@ -37,7 +37,7 @@ function render({ model, el }) {
   const key = html(
     "ul", { class: "vx-legend", style: "margin-top: 1rem" },
     html("li", { class: "vx-p" }, "the ten models, each with its beta"),
-    html("li", { class: "vx-elbo vx-dashed" }, "the same ELBO"),
+    html("li", { class: "vx-elbo vx-dashed" }, "along it the same ELBO"),
     html("li", { class: "vx-kl" }, "KL of a unit"),
   );
   const footnote = caption(`× marks a unit that sleeps: its KL is below ${ASLEEP} nats. The table counts as active the units whose mean varies over the test digits, with a variance above 0.01.`);
@@ -71,25 +71,32 @@ function render({ model, el }) {
     return sheets.nodes;
   }
 
+  // The lines of equal ELBO, each with its label where that is clear of the curve (points in pixels).
+  function equals(x, y, points) {
+    const labels = points.map(([px, py]) => [px + 16, py - 12]);
+    const between = points.slice(1).flatMap(([px, py], i) => linspace(0, 1, 9).map((t) => [px + t * (points[i][0] - px), py + t * (points[i][1] - py)]));
+    const clear = (px, py) => [...labels, ...between].every(([a, b]) => Math.hypot(a - px, b - py) > 24);
+    const slope = Math.atan2(plane.sy(0) - plane.sy(1), plane.sx(1) - plane.sx(0));
+    for (let sum = 20 * Math.ceil((y[0] + 8) / 20); sum < x[1] + y[1]; sum += 20) {
+      const [from, to] = [Math.max(x[0], sum - y[1]), Math.min(x[1], sum - y[0])];
+      const at = (rate) => [plane.sx(rate), plane.sy(sum - rate)];
+      const look = { class: "vx-line vx-elbo vx-dashed", style: "stroke-width: 1; stroke-opacity: 0.5" };
+      plane.add("path", { ...look, d: `M${at(from).join(" ")}L${at(to).join(" ")}` });
+      const end = linspace(to, from, 9).map(at).find(([px, py]) => px - at(from)[0] > 50 && clear(px - 18, py - 12));
+      if (end) plane.add("text", { class: "vx-tick", "text-anchor": "end", transform: `translate(${end[0] - 3} ${end[1] - 4}) rotate(${(180 / Math.PI) * slope})` }, fixed(0)(-sum));
+    }
+  }
+
   // The ten models in the plane of rate and distortion. Along a falling line the ELBO is the same.
   function curve(width, height) {
     const { rate, distortion, elbo } = numbers(state());
-    const x = [0, 5 * Math.ceil(Math.max(...rates) / 5 + 0.4)];
+    const x = [0, 5 * Math.ceil((1.2 * Math.max(...rates)) / 5)]; // with room for a label at the right
     const y = [10 * Math.floor(Math.min(...distortions) / 10), 10 * Math.ceil(Math.max(...distortions) / 10)];
     plane = plot({
       width, height, x, y, xlabel: "rate, nats", ylabel: "distortion, nats",
       label: `Rate-distortion curve of ten models. Beta ${betas[index()]}: rate ${fixed(1)(rate)}, distortion ${fixed(1)(distortion)}, ELBO ${fixed(1)(elbo)} nats.`,
     });
-    const slope = (Math.atan2(plane.sy(0) - plane.sy(1), plane.sx(1) - plane.sx(0)) * 180) / Math.PI;
-    for (let sum = 20 * Math.ceil((y[0] + 8) / 20); sum < x[1] + y[1]; sum += 20) {
-      const [from, to] = [Math.max(x[0], sum - y[1]), Math.min(x[1], sum - y[0])];
-      plane.add("path", {
-        class: "vx-line vx-elbo vx-dashed", style: "stroke-width: 1; stroke-opacity: 0.5",
-        d: `M${plane.sx(from)} ${plane.sy(sum - from)}L${plane.sx(to)} ${plane.sy(sum - to)}`,
-      });
-      const place = `translate(${plane.sx(to) - 3} ${plane.sy(sum - to) - 4}) rotate(${slope})`;
-      if (plane.sx(to) - plane.sx(from) > 70) plane.add("text", { class: "vx-tick", "text-anchor": "end", transform: place }, fixed(0)(-sum));
-    }
+    equals(x, y, rates.map((r, i) => [plane.sx(r), plane.sy(distortions[i])]));
     plane.line(rates.map((r, i) => [r, distortions[i]]), "p");
     rates.forEach((r, i) => {
       plane.dot(r, distortions[i], "p", 4);

@@ -1,0 +1,131 @@
+"""The reparameterization explorer: its numbers are Python's, and it follows pointer, keyboard, prediction, buttons."""
+
+import math
+import random
+
+import pytest
+import torch
+
+from vae_tutorial import objectives
+from vae_tutorial.explorers import ReparameterizationExplorer
+
+
+def exact_variances(mu, sigma):
+    """Of one draw of each estimate for f(z) = z^2, in closed form: chapter 6 at D = 1."""
+    return mu**4 / sigma**2 + 14 * mu**2 + 15 * sigma**2, 4 * sigma**2
+
+
+def test_the_noise_is_normal_and_always_the_same():
+    from scipy.stats import kstest
+
+    noise = ReparameterizationExplorer().noise
+    assert noise == ReparameterizationExplorer(mu=0.0).noise
+    assert len(noise) == 200
+    assert noise[:3] == [0.1257, -0.1321, 0.6404]
+    assert all(round(e, 4) == e for e in noise)
+    assert kstest(noise, "norm").pvalue > 0.05
+
+
+def test_estimates_are_the_packages():
+    # The package draws its own noise: give the explorer that noise.
+    mu, logvar = torch.tensor([0.7], dtype=torch.float64), torch.tensor([-0.9], dtype=torch.float64)
+    generator = torch.Generator()
+    eps = torch.randn(200, 1, generator=generator.manual_seed(0), dtype=torch.float64)
+    widget = ReparameterizationExplorer(mu=0.7, sigma=math.exp(-0.45), samples=200)
+    widget.noise = eps[:, 0].tolist()
+    package = objectives.score_function_gradient, objectives.pathwise_gradient
+    for ours, estimate in zip(widget.estimates(), package, strict=True):
+        grad_mu, _ = estimate(lambda z: z[..., 0] ** 2, mu, logvar, 200, generator=generator.manual_seed(0))
+        assert torch.allclose(ours, grad_mu[:, 0], rtol=1e-9)
+    assert widget.numbers()["truth"] == pytest.approx(1.4, abs=1e-9)
+
+
+def test_spreads_are_near_their_exact_values():
+    for mu, sigma in ((1.0, 0.5), (1.0, 0.1), (-2.0, 1.5), (0.0, 1.0)):
+        widget = ReparameterizationExplorer(mu=mu, sigma=sigma, samples=200)
+        numbers, exact = widget.numbers(), exact_variances(mu, sigma)
+        assert numbers["score_std"] == pytest.approx(exact[0] ** 0.5, rel=0.35)
+        assert numbers["path_std"] == pytest.approx(exact[1] ** 0.5, rel=0.1)
+        for key, variance in zip(("score", "path"), exact, strict=True):
+            assert abs(numbers[f"{key}_mean"] - 2 * mu) < 4 * (variance / 200) ** 0.5
+
+
+def test_the_reply_is_true():
+    wide, narrow = (ReparameterizationExplorer(sigma=sigma).numbers() for sigma in (0.5, 0.1))
+    assert narrow["path_std"] < wide["path_std"]
+    assert narrow["score_std"] > wide["score_std"]
+    assert exact_variances(1.0, 0.1)[0] > exact_variances(1.0, 0.5)[0]
+
+
+def test_javascript_agrees_with_python(explorer):
+    rng = random.Random(0)
+    for _ in range(25):
+        values = {"mu": rng.uniform(-2, 2), "sigma": rng.uniform(0.1, 1.5), "samples": rng.randint(2, 200)}
+        widget = ReparameterizationExplorer(**values)
+        assert explorer.call("reparameterization", "numbers", widget.state()) == pytest.approx(
+            widget.numbers(), rel=1e-5, abs=1e-5
+        )
+        # The lower picture has room for the truth and three standard deviations.
+        needed = 2 * abs(values["mu"]) + 3 * exact_variances(values["mu"], values["sigma"])[0] ** 0.5
+        assert explorer.call("reparameterization", "reach", values) >= needed
+
+
+def table_is_pythons(explorer):
+    values = {key: explorer.get(key) for key in ("mu", "sigma", "samples")}
+    wanted = ReparameterizationExplorer(**values).numbers()
+    assert list(explorer.numbers().values()) == pytest.approx(list(wanted.values()), rel=1e-5, abs=1e-5)
+
+
+def test_keyboard_and_buttons(explorer):
+    page = explorer.open(ReparameterizationExplorer())
+    table_is_pythons(explorer)
+    page.get_by_role("slider", name="μ, mean of q").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowLeft")
+    assert explorer.get("mu") == pytest.approx(0.5)
+    page.get_by_role("slider", name="σ, width of q").press("Home")
+    assert explorer.get("sigma") == pytest.approx(0.1)
+    draws = page.get_by_role("slider", name="number of draws")
+    draws.press("ArrowRight")
+    assert explorer.get("samples") == 51
+    table_is_pythons(explorer)
+    draws.press("End")
+    assert explorer.get("samples") == 200
+    assert "pathwise" in draws.get_attribute("aria-valuetext")
+    table_is_pythons(explorer)
+    page.get_by_role("button", name="z is the noise").click()
+    assert [explorer.get("mu"), explorer.get("sigma")] == [0, 1]
+    table_is_pythons(explorer)
+    page.get_by_role("button", name="as in the chapter").click()
+    assert [explorer.get("mu"), explorer.get("sigma")] == [1, 0.5]
+    table_is_pythons(explorer)
+
+
+def test_pointer_moves_mu(explorer):
+    page = explorer.open(ReparameterizationExplorer())
+    upper, lower = (page.locator(".vx-picture svg").nth(k).bounding_box() for k in (0, 1))
+
+    def at(value):
+        return upper["x"] + 14 + (value + 6) / 12 * (upper["width"] - 28)
+
+    page.mouse.move(at(1.0), upper["y"] + 156)
+    page.mouse.down()
+    page.mouse.move(at(-1.5), upper["y"] + 150, steps=5)
+    assert explorer.get("mu") == pytest.approx(-1.5, abs=0.02)
+    page.mouse.move(at(-5), upper["y"] + 150)
+    page.mouse.up()
+    assert explorer.get("mu") == -2  # no further than its bound
+    table_is_pythons(explorer)
+    page.mouse.move(at(0), upper["y"] + 150)  # lifted: no longer followed
+    page.mouse.click(at(0), lower["y"] + 100)  # the lower picture does not move
+    assert explorer.get("mu") == -2
+
+
+def test_prediction_is_answered_after_a_move(explorer):
+    page = explorer.open(ReparameterizationExplorer())
+    reply = page.get_by_role("status")
+    assert reply.inner_text() == ""
+    page.get_by_label("Both shrink").check()
+    assert reply.inner_text().startswith("Now make σ smaller")
+    page.get_by_role("slider", name="σ, width of q").press("ArrowLeft")
+    assert reply.inner_text().startswith("No. Pathwise, 2z, shrinks")
