@@ -51,7 +51,7 @@ class EntropyExplorer(Explorer):
     @traitlets.validate("weights")
     def _check(self, proposal):
         weights = proposal["value"]
-        if len(weights) != 6 or not all(0 <= w < math.inf for w in weights) or not sum(weights) > 0:
+        if len(weights) != 6 or not all(0 <= w < math.inf for w in weights) or not 0 < sum(weights) < math.inf:
             raise traitlets.TraitError(f"weights must be 6 numbers, none negative and not all 0; got {weights}")
         return weights
 

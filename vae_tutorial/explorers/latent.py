@@ -77,10 +77,10 @@ class LatentExplorer(Explorer):
         self.rows = [
             ["z1", "z₁", 2],
             ["z2", "z₂", 2],
-            ["log_prior", "log p(z), the prior's log-density, nats", 2],
+            ["log_prior", "log p(z) of the prior, nats", 2],
             ["near", f"test codes within {NEAR} of z, %", 2],
             ["nearest", "class of the nearest code", 0],
-            ["entropy", "entropy of the pixels, their sum, nats", 1],
+            ["entropy", "sum of the pixels' entropies, nats", 1],
         ]
 
     def numbers(self):

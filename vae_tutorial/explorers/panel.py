@@ -32,7 +32,7 @@ class TrainingPanel(widgets.VBox):
 
     ``training.fit`` reports nothing before its end. But it asks for beta at every step: the panel answers, and at the
     first step of each epoch measures the model as the epoch before has left it. What moves on the screen is therefore
-    the reconstruction and the KL on ``test``, at the end of each epoch. The history measures the same, with the same noise.
+    the reconstruction and the KL on ``test`` at the end of each epoch: the history's numbers, of the same noise.
     """
 
     def __init__(self, images=None, test=None, hidden=(200,)):

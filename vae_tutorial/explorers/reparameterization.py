@@ -25,7 +25,7 @@ class ReparameterizationExplorer(Explorer):
         self.noise = np.random.default_rng(0).standard_normal(200).round(4).tolist()
         self.title = "Move μ and σ: where the noise goes, and how noisy the gradient is"
         self.question = (
-            "σ goes from 0.5 down to 0.1: the draws of z move together. "
+            "At μ = 1, σ goes from 0.5 down to 0.1: the draws of z move together. "
             "What happens to the spread of the two estimates of the gradient?"
         )
         self.choices = [
@@ -39,7 +39,7 @@ class ReparameterizationExplorer(Explorer):
             ],
             ["Both grow", "No. Pathwise is 2z, and spreads by 2σ. It is the score function that divides by σ."],
         ]
-        self.task = "Now make σ smaller, at μ = 1, and look at both strips and their standard deviations."
+        self.task = "Now make σ smaller, and look at both strips and their standard deviations."
         self.rows = [
             ["truth", "true gradient of E[z²] by μ, 2μ"],
             ["score_mean", "score function: mean"],

@@ -110,7 +110,7 @@ class TradeOffExplorer(Explorer):
             ["It stays: what one part gains, the other loses", f"No: {paid}. Only near beta = 1 is that one for one."],
             [
                 "It gets worse",
-                f"Yes, by {more - less:.0f} nats: {paid}. Below beta = 1 a nat of distortion is bought dear.",
+                f"Yes, by {more - less:.0f} nats: {paid}. A nat of rate now buys less than one.",
             ],
         ]
         self.task = "Now move beta to 0.1, and watch the point cross the lines of equal ELBO."

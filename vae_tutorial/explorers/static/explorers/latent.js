@@ -118,12 +118,13 @@ function render({ model, el }) {
   });
   const plane = html("div", { style: "position: relative; cursor: crosshair" });
   const stage = html("div", { class: "vx-picture", style: "display: flex; gap: 0.5rem 1.25rem" }, card, plane);
-  const toggles = [["all", -1], ...colors.map((_, k) => [String(k), k])].map(([label, k]) => {
+  const toggles = [["all codes", -1], ...colors.map((_, k) => [String(k), k])].map(([label, k]) => {
     const toggle = button(label, () => put(model, { shown: model.get("shown") === k ? -1 : k }));
-    toggle.style.cssText = `min-width: 2.1rem; padding: 0.15rem 0.4rem; border-bottom: 5px solid ${colors[k] ?? "currentcolor"}`;
+    toggle.style.cssText = `min-width: 1.85rem; padding: 0.15rem 0.4rem; border-bottom: 5px solid ${colors[k] ?? "currentcolor"}`;
     return [toggle, () => model.get("shown") === k];
   });
   const map = button("map of digits", () => put(model, { map: !model.get("map") }));
+  map.style.padding = "0.15rem 0.4rem";
   toggles.push([map, () => model.get("map")]);
   let [top, tiles, width, key] = [null, null, 0, ""];
 
@@ -199,12 +200,24 @@ function render({ model, el }) {
     return [];
   }
 
-  const stop = frame({
-    model, el, draw, numbers: now,
-    keys: ["z1", "z2"],
+  // The frame hears once of a move, which may change both z1 and z2.
+  const moved = new Set();
+  let waiting = false;
+  const tell = () => {
+    waiting = false;
+    moved.forEach((callback) => callback());
+  };
+  const stopMoves = listen(model, ["z1", "z2"], () => {
+    if (!waiting) queueMicrotask(tell);
+    waiting = true;
+  });
+  const stopFrame = frame({
+    model: { get: (key) => model.get(key), on: (_, callback) => moved.add(callback), off: (_, callback) => moved.delete(callback) },
+    el, draw, numbers: now,
+    keys: ["z"],
     controls: [
       ...["z1", "z2"].map((name, n) => slider(model, name, { label: `z${"₁₂"[n]}`, min: -EDGE, max: EDGE, step: 0.05, spoken })),
-      html("div", { class: "vx-buttons", role: "group", "aria-label": "Class of the codes that stand out" }, html("span", { style: "align-self: center" }, "codes of"), toggles.map(([toggle]) => toggle)),
+      html("div", { class: "vx-buttons", role: "group", "aria-label": "Class of the codes that stand out" }, toggles.map(([toggle]) => toggle)),
     ],
     legend: [["highlight", `z, drag it; ring: ${NEAR} round it`], ["p vx-dashed", "1, 2, 3 deviations of the prior"]],
   });
@@ -219,11 +232,8 @@ function render({ model, el }) {
     const [a, b] = steps[event.key].map((step) => step * (event.shiftKey ? 0.5 : 0.1));
     go(model.get("z1") + a, model.get("z2") + b);
   });
-  const stopMore = listen(model, ["shown", "map"], () => width && draw(width));
-  return () => {
-    stop();
-    stopMore();
-  };
+  const stopPlane = listen(model, ["shown", "map"], () => width && draw(width));
+  return () => [stopFrame, stopMoves, stopPlane].forEach((stop) => stop());
 }
 
 export default { render };

@@ -29,6 +29,9 @@ const read = (_, value) =>
     ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer)
     : value;
 
+// This script may come before the end of the page. It waits for that, but not for the scripts that the page defers.
+if (document.readyState === "loading")
+  await new Promise((resolve) => document.addEventListener("readystatechange", resolve, { once: true }));
 for (const host of document.querySelectorAll("[data-explorer]")) {
   try {
     const model = new Model(JSON.parse(host.querySelector("script").textContent, read));

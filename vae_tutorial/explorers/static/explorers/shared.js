@@ -91,9 +91,10 @@ function prediction(model) {
 
 // -- Controls ---------------------------------------------------------------------------------------------------------
 
-// `spoken`: what a screen reader says at each step besides the value; `at(value)` and `from(position)` map the scale.
+// `spoken`: what a screen reader says at each step besides the value. `at(value)` and `from(position)` map the scale; six
+// digits, since the way there and back may end a rounding beyond the bounds, which Python would refuse.
 export function slider(model, key, { label, min, max, step, format = fixed(2), spoken = null, at = (v) => v, from = (v) => v }) {
-  const input = html("input", { type: "range", min, max, step, oninput: () => put(model, { [key]: from(Number(input.value)) }) });
+  const input = html("input", { type: "range", min, max, step, oninput: () => put(model, { [key]: Number(from(Number(input.value)).toPrecision(6)) }) });
   const shown = html("span", { class: "vx-value", "aria-hidden": "true" }); // the slider itself says it
   const show = () => {
     input.value = at(model.get(key));

@@ -91,7 +91,7 @@ function render({ model, el }) {
   function curve(width, height) {
     const { rate, distortion, elbo } = numbers(state());
     const x = [0, 5 * Math.ceil((1.2 * Math.max(...rates)) / 5)]; // with room for a label at the right
-    const y = [10 * Math.floor(Math.min(...distortions) / 10), 10 * Math.ceil(Math.max(...distortions) / 10)];
+    const y = [10 * Math.floor(Math.min(...distortions) / 10 - 1), 10 * Math.ceil(Math.max(...distortions) / 10 + 0.2)];
     plane = plot({
       width, height, x, y, xlabel: "rate, nats", ylabel: "distortion, nats",
       label: `Rate-distortion curve of ten models. Beta ${betas[index()]}: rate ${fixed(1)(rate)}, distortion ${fixed(1)(distortion)}, ELBO ${fixed(1)(elbo)} nats.`,
