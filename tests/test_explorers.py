@@ -14,15 +14,18 @@ from explorer_page import STYLES
 from vae_tutorial import explorers
 from vae_tutorial.explorers import _base
 
+pytestmark = pytest.mark.filterwarnings("ignore::vae_tutorial.data.StandInWarning")
+
 LAYOUT = """() => [...document.querySelectorAll('.vx *')].filter(e => {
   const box = e.getBoundingClientRect();
   return box.width && (box.right > document.documentElement.clientWidth + 1 || box.left < -1);
 }).map(e => e.outerHTML.slice(0, 100))"""
 SMALL = """() => [...document.querySelectorAll('.vx svg text')]
-  .filter(e => parseFloat(getComputedStyle(e).fontSize) * Math.hypot(e.getCTM().a, e.getCTM().b) < 11).map(e => e.textContent)"""
+  .filter(e => parseFloat(getComputedStyle(e).fontSize) * Math.hypot(e.getCTM().a, e.getCTM().b) < 11)
+  .map(e => e.textContent)"""
 
 
-@pytest.fixture(scope="module", params=explorers.__all__)
+@pytest.fixture(scope="module", params=list(explorers._HOMES))
 def widget(request):
     return getattr(explorers, request.param)()
 
@@ -161,5 +164,5 @@ def test_static_files_are_in_the_package():
 
 
 def test_unknown():
-    with pytest.raises(AttributeError, match="its explorers are EntropyExplorer"):
+    with pytest.raises(AttributeError, match="it has EntropyExplorer"):
         _ = explorers.EntropieExplorer

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import statistics
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,8 @@ class Card(NamedTuple):
 
     ``elbo``, ``rate``, ``distortion``, ``log_p``: :class:`evaluation.Mean`. ``log_p`` is the importance-sampled
     estimate with ``samples`` draws. ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the
-    image. ``seconds``: of training, on ``machine``. ``sha256``: of the weights' file.
+    image. ``seconds``: of training on ``machine``, the median epoch's times the number of epochs. ``sha256``: of the
+    weights' file.
     """
 
     name: str
@@ -123,7 +125,8 @@ def train(name, folder, *, images=None, test=None, samples=500, progress=True):
     if len(history) < how["epochs"]:
         raise KeyboardInterrupt
     write_weights(average.module, folder / f"{name}.safetensors")
-    found = measure(name, folder, test, sum(history["seconds"]), samples)
+    seconds = statistics.median(history["seconds"]) * how["epochs"]  # a pause of the machine does not count
+    found = measure(name, folder, test, seconds, samples)
     _write(folder / f"{name}.json", (json.dumps(found._asdict(), indent=2, ensure_ascii=False) + "\n").encode())
     return found
 

@@ -14,10 +14,10 @@ _HOMES = {
     "LatentExplorer": "latent",
     "TradeOffExplorer": "trade_off",
 }
-__all__ = list(_HOMES)
+__all__ = [*_HOMES, "TrainingPanel"]
 
 
 def __getattr__(name):
-    if name in _HOMES:  # each loads when it is first used
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; its explorers are {', '.join(_HOMES)}")
+    if name in __all__:  # each loads when it is first used
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'panel')}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -108,7 +108,9 @@ class Plot:
             self.text(value, y[0], f"{value:g}", dy=16)
         for value in y:
             self.parts.append(
-                f'<text class="vx-tick" x="{left - 6}" y="{self._y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
+                f'<text class="vx-tick" x="{left - 6}" y="{self._y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'.replace(
+                    ">-", ">−"
+                )
             )
 
     def _x(self, value):

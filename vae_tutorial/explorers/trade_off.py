@@ -104,13 +104,14 @@ class TradeOffExplorer(Explorer):
         """Put the question; the replies' numbers are those of the cards of beta 1 and beta 0.1."""
         less, more = one.distortion.value - tenth.distortion.value, tenth.rate.value - one.rate.value
         paid = f"the distortion falls by {less:.0f} nats, and the rate grows by {more:.0f}"
+        dear = "Below beta = 1 a nat of rate buys less than a nat of distortion."
         self.question = "From beta = 1 down to beta = 0.1 the reconstructions improve. What becomes of the ELBO?"
         self.choices = [
             ["It improves too: the reconstruction is a part of it", f"No: {paid}. Both are parts of it."],
             ["It stays: what one part gains, the other loses", f"No: {paid}. Only near beta = 1 is that one for one."],
             [
                 "It gets worse",
-                f"Yes, by {more - less:.0f} nats: {paid}. A nat of rate now buys less than one.",
+                f"Yes, by {more - less:.0f} nats: {paid}. {dear}",
             ],
         ]
         self.task = "Now move beta to 0.1, and watch the point cross the lines of equal ELBO."

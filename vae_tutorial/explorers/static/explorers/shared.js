@@ -35,7 +35,8 @@ export function frame({ model, el, keys, controls, legend = [], draw, numbers })
   el.replaceChildren(
     html(
       "section",
-      { class: "vx", "aria-label": `Explorer: ${model.get("title")}` },
+      // JupyterLab would take the arrow keys, and letters, as commands of its own.
+      { class: "vx", "aria-label": `Explorer: ${model.get("title")}`, onkeydown: (event) => plain(event) && event.stopPropagation() },
       html("p", { class: "vx-title" }, model.get("title")),
       guess.node,
       html("div", { class: "vx-controls" }, controls),
@@ -51,7 +52,9 @@ export function frame({ model, el, keys, controls, legend = [], draw, numbers })
   const update = () => {
     const width = Math.round(picture.clientWidth);
     if (!width) return; // not on the page yet: the observer calls again
-    picture.replaceChildren(...[draw(width)].flat());
+    const drawn = [draw(width)].flat();
+    // What stays is not put in anew: it would lose the focus.
+    if (drawn.length !== picture.childNodes.length || drawn.some((node, i) => node !== picture.childNodes[i])) picture.replaceChildren(...drawn);
     const found = numbers();
     for (const [key, label, digits = 3] of model.get("rows")) {
       const value = found[key];
@@ -68,6 +71,8 @@ export function frame({ model, el, keys, controls, legend = [], draw, numbers })
     stops.forEach((stop) => stop());
   };
 }
+
+const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape";
 
 // A question before the first move. The answer comes after the reader has chosen, and then moved something.
 function prediction(model) {

@@ -51,7 +51,7 @@ function render({ model, el }) {
     const samples = sheet(columns, 10 / columns, scale);
     const place = (k) => [k % columns, Math.floor(k / columns)];
     for (let k = 0; k < 10; k++) pairs.paint(model.get("originals"), k, place(k)[0], 2 * place(k)[1]);
-    const told = [caption(`Ten test digits, and under each its reconstruction. ${model.get("note")}`), caption("Ten samples from the prior, from the same z at every beta")];
+    const told = [caption(`Ten test digits, and under each its reconstruction from one draw of z. ${model.get("note")}`), caption("Ten samples from the prior, from the same z at every beta")];
     return { width, columns, place, pairs, samples, nodes: [told[0], pairs.node, told[1], samples.node], painted: -1 };
   }
 
@@ -73,7 +73,7 @@ function render({ model, el }) {
 
   // The lines of equal ELBO, each with its label where that is clear of the curve (points in pixels).
   function equals(x, y, points) {
-    const labels = points.map(([px, py]) => [px + 16, py - 12]);
+    const labels = points.flatMap(([px, py]) => [16, 40].map((dx) => [px + dx, py - 12]));
     const between = points.slice(1).flatMap(([px, py], i) => linspace(0, 1, 9).map((t) => [px + t * (points[i][0] - px), py + t * (points[i][1] - py)]));
     const clear = (px, py) => [...labels, ...between].every(([a, b]) => Math.hypot(a - px, b - py) > 24);
     const slope = Math.atan2(plane.sy(0) - plane.sy(1), plane.sx(1) - plane.sx(0));
