@@ -107,11 +107,8 @@ class Plot:
         for value in x:
             self.text(value, y[0], f"{value:g}", dy=16)
         for value in y:
-            self.parts.append(
-                f'<text class="vx-tick" x="{left - 6}" y="{self._y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'.replace(
-                    ">-", ">−"
-                )
-            )
+            shown, height = f"{value:g}".replace("-", "−"), f"{self._y(value) + 4:.1f}"
+            self.parts.append(f'<text class="vx-tick" x="{left - 6}" y="{height}" text-anchor="end">{shown}</text>')
 
     def _x(self, value):
         return self.box[0] + (value - self.x[0]) / (self.x[1] - self.x[0]) * (self.box[2] - self.box[0])
