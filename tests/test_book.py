@@ -4,6 +4,7 @@ Sphinx says nothing when MathJax is missing, a formula is wrong, a picture has n
 another host for a script. Here such things fail. Run "make book" first; Chromium must be on the PATH.
 """
 
+import gzip
 import os
 import re
 from functools import cache
@@ -22,7 +23,9 @@ CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 BASE, REPOSITORY = CONFIG["html"]["baseurl"], CONFIG["repository"]["url"]
 PREFIX = "/" + BASE.split("/", 3)[3]  # "/vae-tutorial/"
-MOST_BYTES = 1_200_000  # gzipped, for a first visit; the theme and MathJax are 800,000 of it
+MOST_BYTES = 1_200_000  # gzipped, for a first visit, explorers apart; the theme and MathJax are 800,000 of it
+MOST_EXPLORER_BYTES = 300_000  # gzipped, what an explorer adds to its page
+MOST_EXPLORER_MS = 1_000  # from asking for the page to an explorer that can be moved
 WIDTHS = (1440, 768, 360)
 
 
@@ -122,6 +125,20 @@ DARK = """() => [...document.querySelectorAll("article img, .cell_output .text_h
 }).map(e => `changed by the dark theme: ${e.alt ?? e.textContent.trim().slice(0, 60)}`)"""
 
 
+EXPLORER = re.compile(r'<div data-explorer="(\w+)">.*?</div></div>', re.DOTALL)
+
+
+def explorer_bytes(name):
+    """What a page's explorers add to what is sent: their markup, their modules, the style sheet."""
+    text = (HTML / name).read_text("utf-8")
+    modules = EXPLORER.findall(text)
+    if not modules:
+        return 0
+    markup = len(gzip.compress(text.encode())) - len(gzip.compress(EXPLORER.sub("", text).encode()))
+    files = ["explorers.css", "page.js", "shared.js", *(f"{module}.js" for module in modules)]
+    return markup + sum(len(gzip.compress((HTML / "_static/explorers" / file).read_bytes())) for file in files)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_page(browser, site, name):
     with watched_page(browser, site) as (page, wrong, sizes):
@@ -131,7 +148,7 @@ def test_page(browser, site, name):
         assert response.status == (404 if missing else 200), f"{name} is not in _build/html"
         page.evaluate(SETTLE)
         wrong += page.evaluate(CONTENT)
-        if sum(sizes) > MOST_BYTES:
+        if sum(sizes) - explorer_bytes(name) > MOST_BYTES:
             wrong.append(f"{sum(sizes):,} bytes are sent, more than {MOST_BYTES:,}")
         if number := re.match(r"0*(\d+)_", Path(name).name):
             title = page.locator("h1").first.inner_text()
@@ -144,6 +161,30 @@ def test_page(browser, site, name):
                 wrong += [f"{theme}, {width} px: {problem}" for problem in page.evaluate(LAYOUT)]
         wrong += page.evaluate(DARK)
     assert not wrong, f"{name}:\n  " + "\n  ".join(dict.fromkeys(wrong))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_explorers_of_a_page(browser, site, name):
+    count = len(EXPLORER.findall((HTML / name).read_text("utf-8")))
+    if not count:
+        return
+    assert explorer_bytes(name) <= MOST_EXPLORER_BYTES * count
+    with watched_page(browser, site) as (page, wrong, _):
+        best = float("inf")  # of three loads: what else the machine does is not the page's fault
+        for _ in range(3):
+            page.goto(site + name, wait_until="load")
+            page.wait_for_function("n => document.querySelectorAll('[data-ready]').length === n", arg=count)
+            times = "[...document.querySelectorAll('[data-ready]')].map(e => Number(e.dataset.ready))"
+            best = min(best, max(page.evaluate(times)))
+        assert best <= MOST_EXPLORER_MS
+        for host in page.locator("[data-explorer]").all():
+            numbers = host.locator(".vx-numbers")
+            before = numbers.inner_text()
+            slider = host.get_by_role("slider").first
+            slider.scroll_into_view_if_needed()
+            slider.press("ArrowRight")
+            assert numbers.inner_text() != before
+        assert not wrong
 
 
 def test_front_door(browser, site):

@@ -21,6 +21,7 @@ import pytest
 import torch
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
+from scipy.spatial import geometric_slerp
 
 from vae_tutorial import data, information, ledger, likelihoods, models, objectives, training
 
@@ -330,12 +331,6 @@ def same_train_by_hand(theirs, _):
         assert torch.allclose(one, other, atol=1e-4)
 
 
-def same_continuous_bernoulli(theirs, _):
-    x = torch.rand(5, 1, 3, 3).double()
-    logits = torch.cat([20 * torch.randn(4, 1, 3, 3).double(), torch.zeros(1, 1, 3, 3).double()])
-    assert torch.allclose(theirs(x, logits), likelihoods.ContinuousBernoulli().log_prob(x, logits), atol=1e-6)
-
-
 def same_log_mass(theirs, _):
     levels = torch.arange(256).double()[:, None, None, None] / 255
     mean, raw = torch.tensor([[0.3, -1.5], [0.98, -3.0], [-0.1, -6.0]]).double().T.reshape(2, 3, 1, 1, 1, 1)
@@ -357,6 +352,24 @@ def same_continuous_bernoulli_log_mass(theirs, _):
             assert abs(theirs(torch.tensor(k / 255, dtype=torch.float64), logits).exp().item() / mass - 1) < 1e-5
 
 
+def same_slerp(theirs, _):
+    """No counterpart in the package: SciPy's, on the sphere; and the ends."""
+    torch.manual_seed(0)
+    a, b = torch.nn.functional.normalize(torch.randn(2, 20, 6).double(), dim=-1)
+    for t in (0.0, 0.3, 1.0):
+        path = [geometric_slerp(u.numpy(), v.numpy(), [t])[0] for u, v in zip(a, b, strict=True)]
+        assert np.allclose(3 * np.stack(path), theirs(3 * a, 3 * b, t))
+
+
+def same_slant(theirs, _):
+    """No counterpart in the package: the slope of a weighted regression of the column on the height."""
+    x = torch.rand(5, 1, 9, 7, generator=torch.Generator().manual_seed(0))
+    height, column = -np.arange(9.0)[:, None] * np.ones(7), np.ones((9, 1)) * np.arange(7.0)
+    for image, found in zip(x, theirs(x), strict=True):
+        slope = np.polyfit(height.ravel(), column.ravel(), 1, w=image.double().sqrt().numpy().ravel())[0]
+        assert abs(slope - found) < 1e-4
+
+
 COUNTERPARTS = {
     **{
         n: same_information(n) for n in ("surprisal", "entropy", "cross_entropy", "huffman_lengths", "gaussian_entropy")
@@ -373,8 +386,9 @@ COUNTERPARTS = {
     "new_vae": same_new_vae,
     "measure": same_measure,
     "train_by_hand": same_train_by_hand,
-    "continuous_bernoulli_log_prob": same_continuous_bernoulli,
     "log_mass": same_log_mass,
+    "slerp": same_slerp,
+    "slant": same_slant,
     "continuous_bernoulli_log_mass": same_continuous_bernoulli_log_mass,
 }
 

@@ -40,7 +40,7 @@ for (const host of document.querySelectorAll("[data-explorer]")) {
     host.querySelector(".vx-static").replaceWith(el);
     host.explorer = model; // for the curious, and for tests
     await explorer.render({ model, el });
-    host.dataset.ready = "";
+    host.dataset.ready = Math.round(performance.now()); // milliseconds since the page was asked for
   } catch (error) {
     console.error(`The explorer ${host.dataset.explorer} could not be drawn`, error); // the static picture stays
   }
