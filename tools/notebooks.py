@@ -36,7 +36,7 @@ def notebooks(numbers=()):
 
 
 def palette(png):
-    """The same picture, base64 in and out, in at most 128 colours: a quarter of the bytes that a reader's phone loads."""
+    """The same picture, base64 in and out, in at most 128 colours: a quarter of the bytes for a reader's phone."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     small = io.BytesIO()
     picture.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
