@@ -28,6 +28,7 @@ def test_each_is_whole_and_has_its_card(name):
     assert model.latent_dim == how["latent_dim"]
     assert card.name == name
     assert card.command in card._repr_markdown_()
+    assert f"seed {how['seed']}" in card._repr_markdown_()
     # What the card says hangs together.
     assert card.elbo.value == pytest.approx(-card.rate.value - card.distortion.value, abs=1e-3)
     assert card.elbo.value <= card.log_p.value + 0.02

@@ -54,8 +54,11 @@ class Card(NamedTuple):
     sha256: str
 
     def _repr_markdown_(self):
-        rows = "\n".join(f"| {field.replace('_', ' ')} | {value} |" for field, value in self._asdict().items())
-        return f"| card | {self.name} |\n|:--|:--|\n{rows}"
+        how = ", ".join(f"{key} {value}" for key, value in recipe(self.name).items())
+        rows = {"recipe": how, **self._asdict()}
+        del rows["name"]
+        lines = "\n".join(f"| {field.replace('_', ' ')} | {value} |" for field, value in rows.items())
+        return f"| card | {self.name} |\n|:--|:--|\n{lines}"
 
 
 def names():
