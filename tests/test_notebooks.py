@@ -59,6 +59,22 @@ def test_there_are_notebooks():
     assert len(NOTEBOOKS) >= 2
 
 
+def strings(value):
+    """All strings in what JSON holds."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for part in parts for text in strings(part)]
+
+
+@each_notebook
+def test_no_backslash_was_eaten(path):
+    """In a Python string that is not raw, backslash-alpha becomes a bell and "lpha", and backslash-theta a tab."""
+    for cell in cells(path):
+        for text in strings([cell["source"], cell["metadata"]]):
+            assert not re.search(r"[^\n\x20-\U0010ffff]", text), f"{cell['id']}: {text[:200]!r}"
+
+
 @each_notebook
 def test_is_stored_as_executed_in_a_fresh_kernel(path):
     counts = [cell["execution_count"] for cell in code_cells(path)]
