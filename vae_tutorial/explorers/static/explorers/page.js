@@ -29,10 +29,7 @@ const read = (_, value) =>
     ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer)
     : value;
 
-// This script may come before the end of the page. It waits for that, but not for the scripts that the page defers.
-if (document.readyState === "loading")
-  await new Promise((resolve) => document.addEventListener("readystatechange", resolve, { once: true }));
-for (const host of document.querySelectorAll("[data-explorer]")) {
+async function draw(host) {
   try {
     const model = new Model(JSON.parse(host.querySelector("script").textContent, read));
     const { default: explorer } = await import(`./${host.dataset.explorer}.js`);
@@ -45,3 +42,20 @@ for (const host of document.querySelectorAll("[data-explorer]")) {
     console.error(`The explorer ${host.dataset.explorer} could not be drawn`, error); // the static picture stays
   }
 }
+
+// This script may come before the end of the page. It waits for that, but not for the scripts that the page defers.
+async function drawAll() {
+  if (document.readyState === "loading")
+    await new Promise((resolve) => document.addEventListener("readystatechange", resolve, { once: true }));
+  const hosts = [...document.querySelectorAll("[data-explorer]")];
+  if (hosts.length) import("./shared.js"); // which each of them asks for, but only when it has come itself
+  await Promise.all(hosts.map(draw));
+}
+
+// MathJax keeps the page's one thread for a second or two: the explorers, which need little of it, come first.
+const drawn = drawAll();
+if (window.MathJax && !window.MathJax.version)
+  window.MathJax.startup = {
+    ...window.MathJax.startup,
+    pageReady: () => drawn.then(() => window.MathJax.startup.defaultPageReady()),
+  };
