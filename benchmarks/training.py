@@ -10,6 +10,9 @@ a temporary folder, for this run only, and times its trainer on the same model.
 """
 
 import argparse
+import contextlib
+import io
+import logging
 import os
 import platform
 import statistics
@@ -158,7 +161,8 @@ def pythae_epoch(grey, device, net):
 
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=20, reconstruction_loss="bce")
     model = VAE(config, encoder=Encoder(), decoder=Decoder())
-    with tempfile.TemporaryDirectory() as folder:
+    logging.disable()  # it reports each step and each stage
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         settings = BaseTrainerConfig(
             output_dir=folder, num_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-3,
             no_cuda=device.type != "cuda",
