@@ -161,7 +161,8 @@ def test_collapse_where_the_noise_exceeds_the_variance(x):
     assert torch.allclose(model.directions(), survivors[:4], atol=1e-12)
     # the posterior of a direction that is ignored is the prior
     A, c, logvar = model.encoder()
-    assert A[2:].abs().max() == c[2:].abs().max() == logvar[2:].abs().max() == 0
+    assert A[2:].abs().max() == c[2:].abs().max() == 0
+    assert logvar[2:].abs().max() < 1e-14  # the logarithm of s / s, which some processors round
 
     W = model.W.clone().requires_grad_()
     mean = LinearGaussian(W, model.b, noise_var).log_prob(x).mean()
