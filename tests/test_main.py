@@ -82,11 +82,16 @@ def test_strict_and_damaged_data(tmp_path, capsys):
 def test_ctrl_c_from_the_shell():
     """The signal that a terminal sends; the history so far is printed, and the status is a shell's 130."""
     command = [sys.executable, "-u", "-m", "vae_tutorial", *TRAIN[:3], "--epochs", "1000000", "--hidden", "8"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ALONE)
-    assert "MLPVAE" in process.stdout.readline()  # the training begins
-    time.sleep(2)
-    process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": ALONE}
+    # A shell starts what it runs in the background with the signal ignored, and tests inherit that.
+    process = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **pipes)
+    try:
+        assert "MLPVAE" in process.stdout.readline()  # the training begins
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "test ELBO" in said
     assert errors == ""

@@ -67,7 +67,7 @@ def test_modules_cost_little_beyond_torch():
 
 
 def test_unknown_module():
-    with pytest.raises(AttributeError, match="its modules are data, evaluation, exact, information"):
+    with pytest.raises(AttributeError, match="its modules are data, evaluation, exact, explorers, information"):
         _ = vae_tutorial.explorer
     assert set(ORDER) <= set(dir(vae_tutorial))
 
