@@ -79,15 +79,19 @@ def test_strict_and_damaged_data(tmp_path, capsys):
     assert "are damaged" in capsys.readouterr().err
 
 
-def test_ctrl_c_from_the_shell():
+def test_ctrl_c_from_the_shell(tmp_path):
     """The signal that a terminal sends; the history so far is printed, and the status is a shell's 130."""
     command = [sys.executable, "-u", "-m", "vae_tutorial", *TRAIN[:3], "--epochs", "1000000", "--hidden", "8"]
+    command += ["--checkpoint", str(tmp_path / "one.pt")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": ALONE}
     # A shell starts what it runs in the background with the signal ignored, and tests inherit that.
     process = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **pipes)
     try:
-        assert "MLPVAE" in process.stdout.readline()  # the training begins
-        time.sleep(2)
+        assert "MLPVAE" in process.stdout.readline()
+        for _ in range(600):  # until the first epoch is over, however slow the machine is
+            if (tmp_path / "one.pt").exists():
+                break
+            time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=60)
     finally:
