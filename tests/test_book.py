@@ -189,6 +189,14 @@ def test_explorers_of_a_page(browser, site, name):
         assert not wrong
 
 
+def test_each_explorer_stands_in_the_book_once(built):
+    """Also that EXPLORER finds them all: a page in which it finds none passes the test above unseen."""
+    texts = [(HTML / name).read_text("utf-8") for name in PAGES]
+    found = [module for text in texts for module in EXPLORER.findall(text)]
+    assert sorted(found) == ["elbo", "entropy", "kl", "latent", "reparameterization", "trade_off"]
+    assert sum(text.count("data-explorer=") for text in texts) == len(found)
+
+
 def test_front_door(browser, site):
     with watched_page(browser, site) as (page, wrong, _):
         page.goto(site)

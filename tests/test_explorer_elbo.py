@@ -153,13 +153,3 @@ def test_a_drawing_is_quick(explorer):
         }"""
     )
     assert took < 16
-
-
-def test_prediction_is_answered_after_a_move(explorer):
-    page = explorer.open(ELBOExplorer())
-    reply = page.get_by_role("status")
-    assert reply.inner_text() == ""
-    page.get_by_label("to the posterior, rises").check()
-    assert reply.inner_text().startswith("Now press")
-    page.get_by_role("button", name="best q").click()
-    assert reply.inner_text().startswith("Yes")

@@ -150,13 +150,3 @@ def test_finger_drags_a_bar_upwards(explorer):
         touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - 8 * step}]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert explorer.get("weights")[3] == pytest.approx(1 / 6 + 64 * 1.12 / 172, abs=0.02)
-
-
-def test_prediction_is_answered_after_a_move(explorer):
-    page = explorer.open(EntropyExplorer())
-    reply = page.get_by_role("status")
-    assert reply.inner_text() == ""
-    page.get_by_label("It rises: b is more surprising").check()
-    assert reply.inner_text().startswith("Now make b rarer")
-    page.get_by_role("slider", name="p(b)").press("ArrowLeft")
-    assert reply.inner_text().startswith("No. b's surprise grows")

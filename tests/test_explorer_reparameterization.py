@@ -119,13 +119,3 @@ def test_pointer_moves_mu(explorer):
     page.mouse.move(at(0), upper["y"] + 150)  # lifted: no longer followed
     page.mouse.click(at(0), lower["y"] + 100)  # the lower picture does not move
     assert explorer.get("mu") == -2
-
-
-def test_prediction_is_answered_after_a_move(explorer):
-    page = explorer.open(ReparameterizationExplorer())
-    reply = page.get_by_role("status")
-    assert reply.inner_text() == ""
-    page.get_by_label("Both shrink").check()
-    assert reply.inner_text().startswith("Now make σ smaller")
-    page.get_by_role("slider", name="σ, width of q").press("ArrowLeft")
-    assert reply.inner_text().startswith("No. Pathwise, 2z, shrinks")

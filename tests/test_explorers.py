@@ -96,6 +96,17 @@ def test_page(explorer, widget, width, theme):
         assert len(picture.get_attribute("aria-label")) > 20
 
 
+def test_prediction_is_answered_after_a_move(explorer, widget):
+    for label, answer in widget.choices:
+        page = explorer.open(widget)
+        reply = page.get_by_role("status")
+        assert reply.inner_text() == ""
+        page.get_by_label(label, exact=True).check()
+        assert reply.inner_text() == widget.task
+        page.get_by_role("slider").first.press("ArrowRight")
+        assert reply.inner_text() == answer
+
+
 def test_without_scripts(chromium, widget, tmp_path):
     context = chromium.new_context(java_script_enabled=False)
     try:

@@ -9,6 +9,8 @@ import torch
 from vae_tutorial import __main__ as command
 from vae_tutorial import data, evaluation, objectives, pretrained
 
+pytestmark = pytest.mark.filterwarnings("ignore::vae_tutorial.data.StandInWarning")
+
 BETAS = [0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 20]
 
 
