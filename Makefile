@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 say     = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks pretrained lint bench constraints clean
+.PHONY: help book test notebooks pretrained lint bench constraints address clean
 
 help:
 	@printf '%s\n' \
@@ -21,6 +21,7 @@ help:
 	  'make lint             ruff, on the package, the tests and the notebooks' \
 	  'make bench            time one training epoch against the loop everybody copies' \
 	  'make constraints      resolve the newest versions of everything anew' \
+	  'make address URL=...  give the course another repository address, in every file' \
 	  'make clean            remove the built book and .venv'
 
 # A stamp is touched when its installation ended well, so that a second run installs nothing.
@@ -71,6 +72,9 @@ constraints: $(VENV)/.made
 	$(BIN)/uv pip compile -q --universal --python-version 3.10 --no-python-downloads --upgrade --no-annotate \
 	  --custom-compile-command 'make constraints   (the versions that CI and the published book use; Python 3.10 to 3.13)' \
 	  -o constraints.txt pyproject.toml book/requirements.txt tests/requirements.txt
+
+address:
+	$(PYTHON) tools/address.py $(URL)
 
 clean:
 	rm -rf _build $(VENV)

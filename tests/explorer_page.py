@@ -15,7 +15,7 @@ PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><head><meta charse
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <link rel="stylesheet" href="explorers/explorers.css"></head>
 <body style="margin: 12px; font-family: sans-serif; {style}"><main><h1>One explorer</h1>{explorer}</main>
-<script type="module" async src="explorers/page.js"></script></body></html>"""
+<script async src="explorers/page.js"></script></body></html>"""
 STYLES = {"light": "background: #fff; color: #222", "dark": "background: #121212; color: #eee"}
 
 

@@ -164,7 +164,7 @@ def test_a_broken_explorer_leaves_its_picture(chromium, tmp_path):
         (tmp_path / "explorers" / "kl.js").write_text("export default { render() { throw Error('no'); } }")
         widget = explorers.KLExplorer()
         (tmp_path / "x.html").write_text(
-            f"{widget._repr_mimebundle_()[0]['text/html']}<script type=module src=explorers/page.js></script>"
+            f"{widget._repr_mimebundle_()[0]['text/html']}<script async src=explorers/page.js></script>"
         )
         shown.page.goto(shown.url + "x.html")
         shown.page.wait_for_timeout(200)

@@ -6,6 +6,7 @@ Addresses and versions are compared with their one source each: _config.yml and 
 import json
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -293,3 +294,39 @@ def test_files_are_small():
     large = {path.relative_to(ROOT).as_posix(): path.stat().st_size for path in files()}
     large = {name: size for name, size in large.items() if size > MOST_BYTES}
     assert not large, f"more than {MOST_BYTES:,} bytes: {large}"
+
+
+# One command gives the course another address
+
+
+def test_one_command_changes_the_address_everywhere(tmp_path):
+    """In a copy: afterwards the old address is nowhere, and this file's other tests hold there."""
+    owner, name = "Some-One", "nats.course"  # apart, or the way back would change them in this file
+    for path, text in texts().items():
+        if not path.startswith(VENDORED):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text, "utf-8")
+
+    def run(*command):
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    run("git", "init", "--quiet")
+    run("git", "add", "--all")
+    run(sys.executable, "tools/address.py", f"https://github.com/{owner}/{name}")
+    after = {path: (tmp_path / path).read_text("utf-8") for path in texts() if (tmp_path / path).is_file()}
+    assert not [path for path, text in after.items() if SLUG in addresses(text)]
+    assert f"{owner}/{name}" in addresses(after["README.md"])
+    assert f"https://{owner}.github.io/{name}/" in after["CITATION.cff"]
+    run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_repository.py", "-k", "not command")
+
+    run(sys.executable, "tools/address.py", CONFIG["repository"]["url"])
+    assert not [path for path in after if (tmp_path / path).read_text("utf-8") != texts()[path]]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["vae-tutorial", "https://gitlab.com/a/b", "https://github.com/a", "https://github.com/a/b/c"]
+)
+def test_an_address_of_another_form_is_refused(wrong):
+    done = subprocess.run([sys.executable, ROOT / "tools/address.py", wrong], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "https://github.com/OWNER/NAME; got" in done.stderr

@@ -54,7 +54,7 @@ def mean(values):
 
 @torch.no_grad()
 def encode(model, images, batch_size=1000):
-    """Return mu and logvar of q(z | x) for all images, each ``(N, Z)``; images as :func:`objectives.elbo` takes them.
+    """Return mu and logvar of q(z | x) for all images, each ``(N, Z)``; images as ``objectives.elbo`` takes them.
 
     uint8 images are divided by 255: a grey pixel goes in as the probability that it is on.
     """
@@ -121,7 +121,7 @@ class RateDistortion(NamedTuple):
 def rate_distortion(model, images, samples=1, generator=None, batch_size=1000):
     """Return rate, distortion and their sum over the images, as :class:`RateDistortion`.
 
-    ``images``: as :func:`objectives.elbo` takes them; ``samples`` draws of z for each.
+    ``images``: as ``objectives.elbo`` takes them; ``samples`` draws of z for each.
     Source: Alemi et al. (2018), section 2.
     """
     parts = [elbo(model, x, samples=samples, generator=generator) for x in images.split(batch_size)]

@@ -92,9 +92,9 @@ def pathwise_gradient(f, mu, logvar, samples=1, generator=None):
     in units of f per unit of mu and of logvar. Their mean over S is the estimate, their spread its noise.
 
     Unbiased for an f of moderate growth that is locally Lipschitz. It is enough that f is Lipschitz on every bounded
-    region, with slopes that grow no faster than exp(a |z|) for some a; a ReLU network is such a function, and so is its
-    squared error. Where f jumps it is wrong, and silently so: for a step function it is 0, because the slope of a step
-    is 0 wherever it exists. An f whose graph was cut (``detach``, ``no_grad``) looks constant: 0 as well.
+    region, with slopes that grow no faster than ``exp(a |z|)`` for some a; a ReLU network is such a function, and so
+    is its squared error. Where f jumps it is wrong, and silently so: for a step function it is 0, because the slope
+    of a step is 0 wherever it exists. An f whose graph was cut (``detach``, ``no_grad``) looks constant: 0 as well.
     Raises ValueError for samples below 1 and for wrong shapes of mu, logvar and of what f returns.
     Sources: Kingma and Welling (2014), section 2.4; Rezende et al. (2014), section 3; Mohamed et al. (2020), section 5.
     """

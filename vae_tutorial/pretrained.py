@@ -31,7 +31,7 @@ class PretrainedError(RuntimeError):
 class Card(NamedTuple):
     """What is known of one shipped model. Numbers are nats per image, over the 10,000 test images of its data.
 
-    ``elbo``, ``rate``, ``distortion``, ``log_p``: :class:`evaluation.Mean`. ``log_p`` is the importance-sampled
+    ``elbo``, ``rate``, ``distortion``, ``log_p``: ``evaluation.Mean``. ``log_p`` is the importance-sampled
     estimate with ``samples`` draws. ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the
     image. ``seconds``: of training on ``machine``, the median epoch's times the number of epochs. ``sha256``: of the
     weights' file.

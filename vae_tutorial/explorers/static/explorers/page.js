@@ -1,61 +1,88 @@
 // Draws the explorers of a page that has no kernel: the state stands in the page, the model is this small one.
+// An ordinary script and no module: from the file system a browser would refuse a module.
 
-class Model {
-  #state;
-  #listeners = new Map();
-  constructor(state) {
-    this.#state = state;
+{
+  class Model {
+    #state;
+    #listeners = new Map();
+    constructor(state) {
+      this.#state = state;
+    }
+    get(key) {
+      return this.#state[key];
+    }
+    set(key, value) {
+      if (Object.is(this.#state[key], value)) return;
+      this.#state[key] = value;
+      for (const callback of [...(this.#listeners.get(`change:${key}`) ?? [])]) callback();
+    }
+    on(event, callback) {
+      this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), callback]);
+    }
+    off(event, callback) {
+      this.#listeners.set(event, (this.#listeners.get(event) ?? []).filter((c) => c !== callback));
+    }
+    save_changes() {}
   }
-  get(key) {
-    return this.#state[key];
+
+  // Bytes travel as base64; explorers get them as a DataView, as from a kernel.
+  const read = (_, value) =>
+    value && typeof value === "object" && "base64" in value
+      ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer)
+      : value;
+
+  // Opened from a folder or a USB stick, a page may not import its neighbours. There the modules stand as texts in one
+  // ordinary script, which book/_ext/offline.py writes, and become addresses that may be imported.
+  const folder = document.currentScript.src.replace(/[^/]*$/, "");
+  let texts = null;
+
+  const address = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+
+  function unpack() {
+    const script = Object.assign(document.createElement("script"), { src: `${folder}offline.js` });
+    const loaded = new Promise((resolve, reject) => Object.assign(script, { onload: resolve, onerror: reject }));
+    document.head.append(script);
+    return loaded.then(() => {
+      const { "shared.js": shared, ...modules } = window.explorerModules;
+      const common = address(shared);
+      return (name) => address(modules[`${name}.js`].replaceAll('"./shared.js"', `"${common}"`));
+    });
   }
-  set(key, value) {
-    if (Object.is(this.#state[key], value)) return;
-    this.#state[key] = value;
-    for (const callback of [...(this.#listeners.get(`change:${key}`) ?? [])]) callback();
+
+  async function module(name) {
+    if (location.protocol !== "file:") return import(`./${name}.js`);
+    texts ??= unpack();
+    return import((await texts)(name));
   }
-  on(event, callback) {
-    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), callback]);
+
+  async function draw(host) {
+    try {
+      const model = new Model(JSON.parse(host.querySelector("script").textContent, read));
+      const { default: explorer } = await module(host.dataset.explorer);
+      const el = document.createElement("div");
+      host.querySelector(".vx-static").replaceWith(el);
+      host.explorer = model; // for the curious, and for tests
+      await explorer.render({ model, el });
+      host.dataset.ready = Math.round(performance.now()); // milliseconds since the page was asked for
+    } catch (error) {
+      console.error(`The explorer ${host.dataset.explorer} could not be drawn`, error); // the static picture stays
+    }
   }
-  off(event, callback) {
-    this.#listeners.set(event, (this.#listeners.get(event) ?? []).filter((c) => c !== callback));
+
+  // This script may come before the end of the page. It waits for that, but not for the scripts that the page defers.
+  async function drawAll() {
+    if (document.readyState === "loading")
+      await new Promise((resolve) => document.addEventListener("readystatechange", resolve, { once: true }));
+    const hosts = [...document.querySelectorAll("[data-explorer]")];
+    if (hosts.length && location.protocol !== "file:") import("./shared.js"); // which each of them asks for, but only when it has come itself
+    await Promise.all(hosts.map(draw));
   }
-  save_changes() {}
+
+  // MathJax keeps the page's one thread for a second or two: the explorers, which need little of it, come first.
+  const drawn = drawAll();
+  if (window.MathJax && !window.MathJax.version)
+    window.MathJax.startup = {
+      ...window.MathJax.startup,
+      pageReady: () => drawn.then(() => window.MathJax.startup.defaultPageReady()),
+    };
 }
-
-// Bytes travel as base64; explorers get them as a DataView, as from a kernel.
-const read = (_, value) =>
-  value && typeof value === "object" && "base64" in value
-    ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer)
-    : value;
-
-async function draw(host) {
-  try {
-    const model = new Model(JSON.parse(host.querySelector("script").textContent, read));
-    const { default: explorer } = await import(`./${host.dataset.explorer}.js`);
-    const el = document.createElement("div");
-    host.querySelector(".vx-static").replaceWith(el);
-    host.explorer = model; // for the curious, and for tests
-    await explorer.render({ model, el });
-    host.dataset.ready = Math.round(performance.now()); // milliseconds since the page was asked for
-  } catch (error) {
-    console.error(`The explorer ${host.dataset.explorer} could not be drawn`, error); // the static picture stays
-  }
-}
-
-// This script may come before the end of the page. It waits for that, but not for the scripts that the page defers.
-async function drawAll() {
-  if (document.readyState === "loading")
-    await new Promise((resolve) => document.addEventListener("readystatechange", resolve, { once: true }));
-  const hosts = [...document.querySelectorAll("[data-explorer]")];
-  if (hosts.length) import("./shared.js"); // which each of them asks for, but only when it has come itself
-  await Promise.all(hosts.map(draw));
-}
-
-// MathJax keeps the page's one thread for a second or two: the explorers, which need little of it, come first.
-const drawn = drawAll();
-if (window.MathJax && !window.MathJax.version)
-  window.MathJax.startup = {
-    ...window.MathJax.startup,
-    pageReady: () => drawn.then(() => window.MathJax.startup.defaultPageReady()),
-  };
