@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 say     = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks pretrained lint bench constraints address clean
+.PHONY: help book test notebooks figures pretrained lint bench constraints address clean
 
 help:
 	@printf '%s\n' \
@@ -16,6 +16,7 @@ help:
 	  'make test             lint, unit tests, notebooks (nbval), form checks, the book in a browser' \
 	  'make notebooks        run every notebook in a fresh kernel and store its outputs' \
 	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
+	  'make figures          draw the pictures of the pages: the ledger, the map of concepts (a minute; needs MNIST)' \
 	  'make pretrained       train the shipped models anew and compare them with their cards (an hour;' \
 	  '                      NAMES="mlp conv" trains some)' \
 	  'make lint             ruff, on the package, the tests and the notebooks' \
@@ -54,6 +55,10 @@ test: lint book $(VENV)/.test
 
 notebooks: $(VENV)/.test
 	VAE_TUTORIAL_LEDGER=$(LEDGER) $(BIN)/python tools/notebooks.py run $(N)
+
+figures: $(VENV)/.test
+	$(BIN)/python tools/landing.py
+	$(BIN)/python tools/figures.py
 
 pretrained: $(VENV)/.test
 	$(BIN)/python -m vae_tutorial pretrained $(NAMES)

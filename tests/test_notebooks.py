@@ -85,6 +85,14 @@ def test_is_stored_as_executed_in_a_fresh_kernel(path):
 
 
 @each_notebook
+def test_checks_are_folded_in_the_page(path):
+    """Not where a cell tells the ledger something: that is the chapter's answer."""
+    for cell in code_cells(path):
+        check = cell["source"].startswith("# Check (") and "ledger." not in cell["source"]
+        assert check == ("hide-input" in cell["metadata"].get("tags", [])), f"run make notebooks: {cell['id']}"
+
+
+@each_notebook
 def test_outputs_are_clean(path):
     for number, cell in enumerate(code_cells(path), 1):
         for output in cell["outputs"]:

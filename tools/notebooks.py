@@ -43,6 +43,14 @@ def palette(png):
     return base64.b64encode(small.getvalue()).decode()
 
 
+def is_folded(cell):
+    """Whether the page shows a cell's code on demand only: a check, which the reader may skip; its output stays.
+
+    What the ledger is told is no such cell: there the chapter's answer is computed.
+    """
+    return cell["cell_type"] == "code" and cell["source"].startswith("# Check (") and "ledger." not in cell["source"]
+
+
 def normalize(notebook):
     """Keep of an executed notebook only what its code says: nothing of when, where and by which kernel it ran."""
     notebook.metadata = {
@@ -51,6 +59,8 @@ def normalize(notebook):
     }
     for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key in ("mystnb", "tags")}
+        if is_folded(cell):
+            cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})
         for output in cell.get("outputs", []):
             if "metadata" in output:
                 output.metadata = {}
@@ -86,25 +96,6 @@ def run(paths):
         part.write_text(text, encoding="utf-8")
         part.replace(path)
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
-    draw_ledger()
-
-
-def draw_ledger(path=ROOT / "book" / "_static" / "ledger.svg"):
-    """Draw the ledger's file as the picture of the README and the landing page."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    from vae_tutorial import ledger, plotting
-
-    plotting.use_style()
-    # Text stays text, and nothing of the day or of chance gets in: the same ledger gives the same file.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ledger", "font.family": "sans-serif"})
-    rows = ledger.rows()
-    ax = plotting.staircase([row.model for row in rows], [row.nats for row in rows])
-    ax.figure.savefig(path, metadata={"Date": None, "Creator": None})
-    plt.close(ax.figure)
 
 
 def check():
