@@ -42,9 +42,10 @@ $(VENV)/.test: pyproject.toml tests/requirements.txt constraints.txt | $(VENV)/.
 	$(PIP) install -c constraints.txt -r tests/requirements.txt -e .
 	@touch $@
 
+# All pages, not only the changed ones: otherwise the site map lists only those, and static files stay as they were.
 book: $(VENV)/.book
 	$(say) 'Building the book'
-	$(BIN)/jupyter-book build . -W -n --keep-going $(BOOKFLAGS)
+	$(BIN)/jupyter-book build . --all -W -n --keep-going $(BOOKFLAGS)
 	@printf '\nThe book: file://%s/_build/html/index.html\n' "$(CURDIR)"
 
 test: lint book $(VENV)/.test

@@ -1,0 +1,174 @@
+"""The pages round the chapters against what they speak of: the chapters' heads, the package, the ledger."""
+
+import ast
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import vae_tutorial
+from vae_tutorial import ledger
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MODULES = [name for name in vae_tutorial.__all__ if name != "explorers"]
+NUMBERS = {"an hour": 60, "a minute": 1, "half an hour": 30, "forty-five minutes": 45, "one minute": 1}
+NUMBERS |= {
+    f"{word} minutes": value
+    for word, value in [
+        *(("two", 2), ("three", 3), ("five", 5), ("ten", 10)),
+        *(("fifteen", 15), ("twenty", 20), ("thirty", 30)),
+    ]
+}
+
+
+def read(path):
+    return (ROOT / path).read_text("utf-8")
+
+
+@cache
+def cells(path, kind):
+    found = json.loads(path.read_text("utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in found if cell["cell_type"] == kind]
+
+
+def minutes(text):
+    """ "about 55 minutes" or "about an hour" as a number."""
+    found = re.search(r"(\d+) minutes|an hour", text)
+    return int(found[1]) if found[1] else 60
+
+
+def exercises():
+    """The minutes of every exercise, as its title says them."""
+    titles = [
+        title
+        for path in NOTEBOOKS
+        for title in re.findall(r"^```+\{exercise\} (.*)$", "\n".join(cells(path, "markdown")), re.M)
+    ]
+    said = re.compile("|".join(map(re.escape, NUMBERS)), re.I)
+    return [NUMBERS[said.search(title)[0].lower()] for title in titles]
+
+
+# The landing page and the README
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_chapters_row_says_what_its_head_says(path):
+    head = cells(path, "markdown")[0]
+    title = re.match(r"# (.*)\n", head)[1]
+    question = re.search(r"^\*\*(.*\?)\*\*$", head, re.M)[1]
+    reading, running = re.search(
+        r"\*\*Reading\*\* takes about (.*?),? \*\*running\*\*,? (.*?) on a 2-core CPU", head
+    ).groups()
+    amount, unit = re.search(r"about (\d+|a) (second|minute)", running).groups()
+    running = f"{amount.replace('a', '1')} {'s' if unit == 'second' else 'min'}"
+
+    def plain(text):  # the landing page has formulas, the README plain text where it can
+        return re.sub(r"\\(?=log)|\$", "", text)
+
+    for page, link in (("book/index.md", f"../notebooks/{path.name}"), ("README.md", f"notebooks/{path.name}")):
+        row = next(line for line in read(page).splitlines() if f"({link})" in line and line.startswith("|"))
+        assert f"[{title}]" in row
+        assert plain(question) in plain(row), page
+        if page == "book/index.md":
+            assert row.endswith(f"| {minutes(reading)} min | {running} |"), (reading, running)
+
+
+def test_the_routes_take_as_long_as_their_chapters():
+    reading = {int(path.name[:2]): minutes(cells(path, "markdown")[0].split("**Reading**")[1]) for path in NOTEBOOKS}
+    page = read("book/index.md")
+    assert "four hours of reading, 3 minutes" in page
+    assert sum(reading[n] for n in (5, 6, 8, 11, 12)) == pytest.approx(4 * 60, abs=15)
+    assert "nine and a half hours of reading, and 12 and a half for the 49 exercises" in page
+    assert sum(reading.values()) == pytest.approx(9.5 * 60, abs=15)
+    assert len(exercises()) == 49
+    assert sum(exercises()) == pytest.approx(12.5 * 60, abs=15)
+    assert "49 exercises" in read("CHANGELOG.md")
+
+
+def test_the_picture_of_the_ledger_shows_the_ledger():
+    """`make figures` draws it; it is a file, so that a change of the ledger could be forgotten there."""
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", read("book/_static/ledger.svg"))
+    shown = [text for row in ledger.rows() for text in (f"{row.nats:.0f}", row.model)]
+    assert drawn == [*shown, "?", "real digits"]
+    for page in ("book/index.md", "README.md"):
+        alt = re.search(r":alt: (.*)|\[!\[(.*?)\]", read(page))[0]
+        numbers = [number for number in re.findall(r"\b\d{3}\b", alt) if number != "100"]  # the mixture's
+        assert numbers == [f"{row.nats:.0f}" for row in ledger.rows()]
+    assert Image.open(BOOK / "_static" / "card.png").size == (1200, 630)
+
+
+# The package's reference
+
+
+def test_the_reference_has_every_module_in_reading_order():
+    page = read("book/api.md")
+    order = re.findall(r"automodule:: vae_tutorial\.(\w+)", page)
+    assert sorted(order) == sorted(vae_tutorial.__all__)
+    assert re.findall(r"^## (\w+):", page, re.M) == order
+    docstring = re.search(r"in this order.*?:\n(.*?)\.\n", vae_tutorial.__doc__, re.S)[1]
+    assert re.findall(r"``(\w+)``", docstring) == order
+    assert re.findall(r"autoclass:: vae_tutorial\.explorers\.(\w+)", page) == vae_tutorial.explorers.__all__
+    listed = re.search(r"in reading order: (.*?)\.\n", read("README.md"))[1]
+    assert re.findall(r"`(\w+)`", listed) == order
+
+
+# The notation
+
+
+def names_in_code():
+    """What the last column of the notation's tables names, without the explanations in brackets."""
+    found = []
+    for line in read("book/notation.md").splitlines():
+        columns = [column.strip() for column in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(columns) == 5 and columns[0].startswith("$"):
+            found += re.findall(r"`([^`]+)`", columns[4])
+    return found
+
+
+@cache
+def known():
+    """Every name that the package or a notebook's code gives to something: variables, arguments, functions, fields."""
+    sources = [path.read_text("utf-8") for path in (ROOT / "vae_tutorial").rglob("*.py")]
+    sources += [re.sub(r"^(\s*)%.*", r"\1pass", cell, flags=re.M) for path in NOTEBOOKS for cell in cells(path, "code")]
+    names = set()
+    for source in sources:
+        for node in ast.walk(ast.parse(source)):
+            names |= {getattr(node, field) for field in ("id", "attr", "arg", "name") if hasattr(node, field)}
+    return names
+
+
+def test_there_are_names_in_the_notation():
+    assert len(names_in_code()) > 100
+
+
+@pytest.mark.parametrize("name", sorted(set(names_in_code())))
+def test_a_name_of_the_notation_is_used(name):
+    """A dotted name that begins with a module of the package must be there; any other must be given in some code."""
+    expression = ast.parse(re.sub(r"^(.*)=(?!=)", r"\1==", name).lstrip("."), mode="eval") if name != "*" else None
+    for node in ast.walk(expression) if expression else ():
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in MODULES:
+            assert hasattr(getattr(vae_tutorial, node.value.id), node.attr), name
+        elif isinstance(node, ast.Name | ast.Attribute):
+            assert getattr(node, "id", getattr(node, "attr", None)) in known(), name
+
+
+# The glossary
+
+
+def slug(heading):
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_links_to_the_glossary_reach_a_term_and_each_chapter_has_some():
+    terms = {slug(heading) for heading in re.findall(r"^### (.*)$", read("book/glossary.md"), re.M)}
+    assert len(terms) > 50
+    for path in NOTEBOOKS:
+        linked = re.findall(r"\(\.\./book/glossary\.md#([^)]*)\)", "\n".join(cells(path, "markdown")))
+        assert len(linked) >= 5, path.name
+        assert set(linked) <= terms, path.name
+        assert len(set(linked)) == len(linked), f"{path.name} links a term twice"
