@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 say     = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks figures pretrained lint bench constraints address clean
+.PHONY: help book test notebooks figures pretrained lint bench colab constraints address clean
 
 help:
 	@printf '%s\n' \
@@ -19,6 +19,7 @@ help:
 	  'make figures          draw the pictures of the pages: the ledger, the map of concepts (a minute; needs MNIST)' \
 	  'make pretrained       train the shipped models anew and compare them with their cards (an hour;' \
 	  '                      NAMES="mlp conv" trains some)' \
+	  'make colab            run every notebook as Colab does (N=08 runs one); ten minutes or so' \
 	  'make lint             ruff, on the package, the tests and the notebooks' \
 	  'make bench            time one training epoch against the loop everybody copies' \
 	  'make constraints      resolve the newest versions of everything anew' \
@@ -63,6 +64,9 @@ figures: $(VENV)/.test
 
 pretrained: $(VENV)/.test
 	$(BIN)/python -m vae_tutorial pretrained $(NAMES)
+
+colab: $(VENV)/.test
+	$(BIN)/python tools/colab.py $(N)
 
 lint: $(VENV)/.test
 	$(say) 'Lint'

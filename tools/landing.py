@@ -19,7 +19,8 @@ SHOWN = 4  # images drawn from each model, the first that come
 def draws():
     """Return for each row of the ledger ``(SHOWN, 1, 28, 28)`` black-and-white images from its model.
 
-    Under the key "real" stand the first test images, binarized. Raises LedgerError where a model does not cost what the ledger says.
+    Under the key "real" stand the first test images, binarized.
+    Raises LedgerError where a model does not cost what the ledger says.
     """
     train, test = data.load("mnist", "train", strict=True), data.test_binarization(strict=True)
     generator = torch.Generator().manual_seed(3)

@@ -1,8 +1,8 @@
 """The package behind the course "Variational autoencoders, in nats".
 
 Read its modules in this order; each imports only from those above it:
-``information``, ``exact``, ``data``, ``likelihoods``, ``models``, ``objectives``, ``plotting``, ``training``,
-``evaluation``, ``pretrained``, ``ledger``, ``explorers``.
+``information``, ``exact``, ``data``, ``likelihoods``, ``models``, ``objectives``, ``plotting``, ``diagrams``,
+``training``, ``evaluation``, ``pretrained``, ``ledger``, ``explorers``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 
@@ -11,6 +11,7 @@ import importlib
 __version__ = "0.1.0"
 __all__ = [
     "data",
+    "diagrams",
     "evaluation",
     "exact",
     "explorers",

@@ -9,6 +9,11 @@ import argparse
 import os
 import sys
 
+from vae_tutorial import doctor
+
+if __name__ == "__main__" and sys.argv[1:2] == ["doctor"]:  # before the imports: it says why one of them fails
+    sys.exit(doctor.main(sys.argv[2:]))
+
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -191,6 +196,8 @@ def parse(argv=None):
     p.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(pretrained.names())} (default: all)")
     p.add_argument("--folder", default="build/pretrained", help="where they go (default: %(default)s)")
     p.add_argument("--install", action="store_true", help="put them in the place of the shipped ones")
+    p = commands.add_parser("doctor", help="say what on this machine keeps the course from running, and what to do")
+    p.add_argument("--json", action="store_true", help="for a bug report")
     return parser.parse_args(argv)
 
 
@@ -214,6 +221,8 @@ def main(argv=None):
     """Run one command and return its exit status."""
     arguments = parse(argv)
     try:
+        if arguments.command == "doctor":
+            return doctor.main(["--json"] * arguments.json)
         if arguments.command == "pretrained":
             return retrain(arguments)
         if not 0 <= arguments.warm_up <= 1:

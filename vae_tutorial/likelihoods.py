@@ -140,7 +140,8 @@ class DiscretizedLogistic(nn.Module):
     The decoder has two outputs for a pixel, first all means, then all raw log-scales, both on the scale of [0, 1]. The
     two outermost bins take what lies beyond them, so that the 256 probabilities sum to one. To the scale exp(-8) is
     added, a twelfth of a level: below it, only rounding would change.
-    Sources: Kingma et al. (2016), appendix; Salimans et al. (2017), section 2.1, with one component.
+    Sources: Salimans et al. (2017), section 2.1, with one component; Kingma et al. (2016), appendix C.5, has bins that
+    begin at the level.
     """
 
     channels = 2

@@ -21,6 +21,7 @@ COLORS = {
     "entropy": "#009E73",
     "p": "#0072B2",
     "q": "#E69F00",
+    "prior": "#777777",
     "data": "#56B4E9",
     "highlight": "#CC79A7",
 }

@@ -1,7 +1,8 @@
 """What stands above and behind each page: a sentence about it, and the link to its source.
 
-The sentence is for search engines and for sites that show a link. A page of ``book/`` brings its own, as ``og:description`` at its top. A chapter's is its question. What would be made
-of the first lines otherwise breaks off in the middle of a word and has formulas as TeX in it.
+The sentence is for search engines and for sites that show a link. A page of ``book/`` brings its own, as
+``og:description`` at its top. A chapter's is its question. What would be made of the first lines otherwise breaks off
+in the middle of a word and has formulas as TeX in it.
 """
 
 import html

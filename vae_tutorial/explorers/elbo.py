@@ -92,7 +92,7 @@ class ELBOExplorer(Explorer):
         top = math.ceil(10 * max(posterior.max().item(), q.max().item(), 0.4)) / 10
         plot = Plot((-4, 4), (0, top), "Posterior p(z | x), filled; prior, dashed; and q, a line.", "z", "density")
         plot.area(z, posterior, "p")
-        plot.line(z, Normal(0, 1).log_prob(z).exp(), "elbo vx-dashed")
+        plot.line(z, Normal(0, 1).log_prob(z).exp(), "prior vx-dashed")
         plot.line(z, q, "q")
         peak = posterior.argmax()
         plot.text(z[peak].item() + 0.2, 0.85 * posterior[peak].item(), "posterior p(z | x)", anchor="start")

@@ -60,7 +60,8 @@ class TrainingPanel(widgets.VBox):
         return "TrainingPanel()"
 
     def _repr_mimebundle_(self, **named):
-        bundle = super()._repr_mimebundle_(**named)
+        # Colab has ipywidgets 7, which display themselves in another way and have no such method.
+        bundle = getattr(super(), "_repr_mimebundle_", lambda **_: {})(**named)
         if "google.colab" not in sys.modules:  # Colab would take the HTML, and has a kernel for the widget
             bundle["text/html"] = _WITHOUT_A_KERNEL
         return bundle

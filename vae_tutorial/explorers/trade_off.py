@@ -41,7 +41,7 @@ class TradeOffExplorer(Explorer):
             ["rate", "rate = KL, nats", 2],
             ["distortion", "distortion = −reconstruction, nats", 2],
             ["elbo", "ELBO = −rate − distortion, nats", 2],
-            ["objective", "what training maximized: reconstruction − beta · KL, nats", 2],
+            ["objective", "what training maximised: reconstruction − beta · KL, nats", 2],
             ["active", "active units, of 10", 0],
         ]
         cards = [_card(beta) for beta in BETAS]

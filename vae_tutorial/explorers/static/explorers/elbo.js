@@ -67,7 +67,7 @@ function render({ model, el }) {
       label: `Prior, likelihood and posterior over z for the ${now.decoder} decoder, ${name}; q lies at ${two(mean)} with width ${two(std)}.`,
     });
     top.area(posterior, "p");
-    top.line(curve((z) => Math.exp(logNormal(z, 0, 1))), "elbo").style.strokeDasharray = "2 4";
+    top.line(curve((z) => Math.exp(logNormal(z, 0, 1))), "prior").style.strokeDasharray = "2 4";
     top.line(curve((z) => 0.5 * high * Math.exp(logLikelihood(z, now) - most)), "data").style.strokeDasharray = "9 4";
     const within = linspace(mean - 5 * std, mean + 5 * std, 161).filter((z) => z > SHOWN[0] && z < SHOWN[1]);
     top.line([SHOWN[0], ...within, SHOWN[1]].map((z) => [z, Math.exp(logNormal(z, mean, std))]), "q");
@@ -122,7 +122,7 @@ function render({ model, el }) {
       slider(model, "std", { label: "width of q", min: Math.log(0.02), max: Math.log(2), step: 0.01, at: Math.log, from: Math.exp, format: fixed(3), spoken }),
       html("div", { class: "vx-buttons" }, button("best q", () => go(chosen(state()).best)), button("the prior", () => go([0, 1]))),
     ],
-    legend: [["p", "posterior p(z | x)"], ["q", "q(z) (drag it)"], ["elbo vx-dashed vx-dotted", "prior p(z)"], ["data vx-dashed", "likelihood p(x | z), scaled to half the height"]],
+    legend: [["p", "posterior p(z | x)"], ["q", "q(z) (drag it)"], ["prior vx-dashed vx-dotted", "prior p(z)"], ["data vx-dashed", "likelihood p(x | z), scaled to half the height"]],
   });
   const picture = el.querySelector(".vx-picture");
   let held = false; // dragging counts where it begins in the upper picture: the lower one has another axis

@@ -153,7 +153,7 @@ function render({ model, el }) {
     if (shown >= 0 && !mapped) codes((label) => label !== shown, radius, 0.22);
     if (shown >= 0 || !mapped) codes((label) => shown < 0 || label === shown, radius * (shown < 0 ? 1 : 1.3), 0.8);
     for (const deviations of [1, 2, 3])
-      top.add("circle", { class: "vx-line vx-p vx-dashed", cx: top.sx(0), cy: top.sy(0), r: (span / 2 / EDGE) * deviations, style: "stroke-width: 1.2" });
+      top.add("circle", { class: "vx-line vx-prior vx-dashed", cx: top.sx(0), cy: top.sy(0), r: (span / 2 / EDGE) * deviations, style: "stroke-width: 1.2" });
     context.globalAlpha = 0.85;
     context.globalCompositeOperation = "destination-out"; // the page shows through, whatever its colour
     for (const [k, a, b] of mapped ? [] : places) {
@@ -219,7 +219,7 @@ function render({ model, el }) {
       ...["z1", "z2"].map((name, n) => slider(model, name, { label: `z${"₁₂"[n]}`, min: -EDGE, max: EDGE, step: 0.05, spoken })),
       html("div", { class: "vx-buttons", role: "group", "aria-label": "Class of the codes that stand out" }, toggles.map(([toggle]) => toggle)),
     ],
-    legend: [["highlight", `z, drag it; ring: ${NEAR} round it`], ["p vx-dashed", "1, 2, 3 deviations of the prior"]],
+    legend: [["highlight", `z, drag it; ring: ${NEAR} round it`], ["prior vx-dashed", "1, 2, 3 deviations of the prior"]],
   });
   // The frame fills its picture anew at each move; this one stays, so that the point keeps its focus.
   const empty = el.querySelector(".vx-picture");

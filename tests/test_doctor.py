@@ -1,0 +1,288 @@
+"""The doctor: what it says where all is well, and where something is missing, broken or damaged."""
+
+import ast
+import hashlib
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import types
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from vae_tutorial import __main__ as command
+from vae_tutorial import data, doctor
+
+ROOT = Path(__file__).resolve().parents[1]
+MNIST = tuple(data._OFFICIAL)
+
+
+@pytest.fixture(autouse=True)
+def a_plain_python(monkeypatch):
+    """Whatever runs the tests: a command in a notebook is another."""
+    for name in ("COLAB_RELEASE_TAG", "JPY_PARENT_PID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def found(check):
+    """What one check says, as a finding without a name."""
+    status, *rest = check()
+    return doctor.Finding(status, "", *rest)
+
+
+def run(code="", *, more=()):
+    """Run the command in another process, after some code, with some folders before all others."""
+    start = ["-m", "vae_tutorial", "doctor", "--json"]
+    if code:
+        argv = repr(["doctor", "doctor", "--json"])
+        run_it = f"import runpy, sys; sys.argv = {argv}; runpy.run_module('vae_tutorial', run_name='__main__')"
+        start = ["-c", f"{code}\n{run_it}"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*more, ROOT]))}
+    done = subprocess.run([sys.executable, *start], capture_output=True, text=True, env=env, timeout=120)
+    assert "Traceback" not in done.stderr
+    said = json.loads(done.stdout)
+    lines = {line["name"]: doctor.Finding(**line) for line in said["findings"]}
+    assert said["status"] == ("wrong" if any(line.status == "wrong" for line in lines.values()) else "ok")
+    assert done.returncode == (said["status"] == "wrong")
+    return lines
+
+
+def test_here_nothing_is_wrong(capsys):
+    assert command.main(["doctor"]) == 0
+    table = capsys.readouterr().out
+    assert table.endswith("Nothing is wrong.\n")
+    assert command.main(["doctor", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["status"] == "ok"
+    statuses = [line.split()[0] for line in table.splitlines() if line and not line.startswith(" ")]
+    assert statuses[:-1] == [line["status"] for line in said["findings"]]
+    names = [line["name"] for line in said["findings"]]
+    assert len(names) == len(set(names))
+    assert {requirement for requirement, _ in doctor._requirements()} < set(names)
+    assert os.path.expanduser("~") not in json.dumps(said)
+    for line in said["findings"]:
+        assert (line["status"] == "ok") == (not line["fix"])
+
+
+def test_without_torch():
+    """A finder hides torch and torchvision, and their metadata too."""
+    lines = run(
+        "import sys; from importlib import metadata\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] in ('torch', 'torchvision'): raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide()); version = metadata.version\n"
+        "def hidden(name):\n"
+        "    if name.startswith('torch'): raise metadata.PackageNotFoundError(name)\n"
+        "    return version(name)\n"
+        "metadata.version = hidden"
+    )
+    assert lines["torch"].status == lines["torchvision"].status == "wrong"
+    assert lines["torch"].fix == f'{sys.executable} -m pip install --upgrade "torch>=2.4"'
+    assert lines["numpy"].status == lines["shipped models"].status == "ok"
+    for name in ("torch pair", "device", "MNIST", "disk", "explorers"):
+        assert lines[name].status == "note"
+        assert "not looked at" in lines[name].found
+
+
+def test_with_the_standard_library_alone(tmp_path):
+    """As from a folder that somebody downloaded: not even the package's own metadata is there."""
+    shutil.copytree(doctor.FOLDER, tmp_path / "vae_tutorial", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-S", "-m", "vae_tutorial", "doctor"]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f'-m pip install -e "{tmp_path}"' in done.stdout
+    assert done.stdout.endswith("1 wrong: start with the first.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [("RuntimeError('operator torchvision::nms does not exist')", "wrong"), ("ImportError('no _C')", "wrong")],
+)
+def test_a_torchvision_that_does_not_fit(error, status, tmp_path):
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(f"raise {error}")
+    line = run(more=[tmp_path])["torch pair"]
+    assert line.status == status
+    assert error.partition("'")[2].rstrip("')") in line.found
+    assert "pip uninstall -y torch torchvision &&" in line.fix
+
+
+@pytest.mark.parametrize("error", [OSError("libcudart.so: cannot open"), ValueError("numpy.dtype size changed")])
+def test_a_dependency_that_is_installed_but_broken(error, monkeypatch):
+    def broken(_):
+        raise error
+
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    line = found(lambda: doctor._dependency("pandas", ">=2.1"))
+    assert line.status == "wrong"
+    assert str(error) in line.found
+    assert line.fix.endswith("-m pip install --force-reinstall --no-deps pandas")
+
+
+def test_a_wrong_version(monkeypatch):
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: {"pandas": "2.0.3"}.get(name, "99"))
+    lines = {line.name: line for line in doctor.examine()}
+    assert lines["pandas"].status == "wrong"
+    assert lines["pandas"].found == "2.0.3; the course needs >=2.1"
+    assert lines["pandas"].fix.endswith('-m pip install --upgrade "pandas>=2.1"')
+    assert [line.name for line in lines.values() if line.status == "wrong"] == ["pandas"]
+    assert lines["vae_tutorial"].status == "note"  # an installation that was not renewed
+
+
+def test_versions_are_compared_as_pip_does():
+    own = dict(doctor._requirements())
+    for name, asked in own.items():
+        assert Requirement(f"{name}{asked}").specifier == SpecifierSet(asked)
+        assert not doctor._fits("0.0.1", asked)
+        assert not doctor._fits("not installed", asked)
+        assert doctor._fits(metadata.version(name), asked)
+    for version in ("2", "2.0", "2.0.1", "2.4", "2.4.0", "2.4.1", "2.10", "2.10.0+cpu", "3", "10.0"):
+        for asked in (">=2.4", "<3", ">=2.4,<3", ">2", "!=2.10", "==2.4", "<=2.4.0", ">=2.0.1,!=2.4.1,<10"):
+            assert doctor._fits(version, asked) == SpecifierSet(asked).contains(version.split("+")[0]), (version, asked)
+    assert doctor._fits("2.4.0a0+git1234", ">=2.4")  # a shared machine's own build
+
+
+@pytest.fixture
+def mnist(tmp_path, monkeypatch):
+    """Files of another content than MNIST's, which count as official."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    official = {}
+    for name in MNIST:
+        array = np.arange(20 * 784).reshape(20, 28, 28) % 256 if "images" in name else np.arange(20) % 10
+        header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+        (raw / name).write_bytes(header + array.astype(np.uint8).tobytes())
+        contents = (raw / name).read_bytes()
+        official[name] = (len(contents), hashlib.sha256(contents).hexdigest())
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "_OFFICIAL", official)
+    return raw
+
+
+def test_mnist(mnist, monkeypatch):
+    line = found(doctor._mnist)
+    assert (line.status, line.found) == ("ok", f"4 files with the official checksums in {mnist}")
+
+    monkeypatch.undo()
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(mnist.parents[1]))
+    line = found(doctor._mnist)  # whole files, but not the official ones
+    assert line.status == "note"
+    assert "20 and 20 images" in line.found
+
+
+def test_a_damaged_mnist(mnist):
+    file = mnist / MNIST[0]
+    contents = bytearray(file.read_bytes())
+    contents[5000] ^= 1
+    file.write_bytes(contents)
+    line = found(doctor._mnist)
+    assert line.status == "wrong"
+    assert f"{MNIST[0]} does not have the official SHA-256" in line.found
+    file.write_bytes(b"<html>")
+    line = found(doctor._mnist)
+    assert line.status == "wrong"
+    # The command deletes the four files and nothing else; then it loads, which the test leaves out.
+    (mnist / "my notes.txt").write_text("mine")
+    arguments = line.fix.removeprefix(f"{sys.executable} -c ").strip('"').partition("; from vae_tutorial")[0]
+    subprocess.run([sys.executable, "-c", arguments], check=True)
+    assert [path.name for path in mnist.iterdir()] == ["my notes.txt"]
+
+
+def test_no_mnist(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path / "not yet"))
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("it tried to load, and so to download"))
+    line = found(doctor._mnist)
+    assert line.status == "note"
+    assert "4 of its 4 files are not in" in line.found
+    assert "1,797 digits stand in" in line.found
+    assert "data.load('mnist', strict=True)" in line.fix
+    assert not (tmp_path / "not yet").exists()
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAE_TUTORIAL_DATA", str(tmp_path / "not" / "yet"))
+    assert found(doctor._space).status == "ok"
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: types.SimpleNamespace(free=5e6))
+    line = found(doctor._space)
+    assert line.status == "note"
+    assert "0.0 GB free" in line.found
+    assert "VAE_TUTORIAL_DATA=" in line.fix
+
+
+@pytest.mark.parametrize("damage", ["a bit", "no weights", "no card"])
+def test_a_damaged_model(damage, tmp_path, monkeypatch):
+    shutil.copytree(doctor.FOLDER / "weights", tmp_path / "vae_tutorial" / "weights")
+    monkeypatch.setattr(doctor, "FOLDER", tmp_path / "vae_tutorial")
+    assert found(doctor._models).status == "ok"
+    weights = tmp_path / "vae_tutorial" / "weights" / "conv.safetensors"
+    if damage == "a bit":
+        contents = bytearray(weights.read_bytes())
+        contents[-1] ^= 1
+        weights.write_bytes(contents)
+    else:
+        (weights if damage == "no weights" else weights.with_suffix(".json")).unlink()
+    line = found(doctor._models)
+    assert (line.status, line.found) == ("wrong", "missing or damaged: conv")
+    assert "@v" in line.fix
+    (tmp_path / ".git").mkdir()
+    assert found(doctor._models).fix == f'git -C "{tmp_path}" checkout -- vae_tutorial/weights'
+
+
+def test_a_gpu_that_cannot_multiply(monkeypatch):
+    gpu = types.SimpleNamespace(total_memory=2**34)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Old GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: gpu)
+
+    def ones(*_, device):
+        raise RuntimeError(f"CUDA error: no kernel image for {device}")
+
+    monkeypatch.setattr(torch, "ones", ones)
+    line = found(doctor._device)
+    assert line.status == "wrong"
+    assert "Old GPU, 16.0 GiB; two matrices cannot be multiplied there" in line.found
+    assert "CUDA_VISIBLE_DEVICES" in line.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "start"),
+    [("COLAB_RELEASE_TAG", "Colab", "!"), ("JPY_PARENT_PID", "Jupyter", "!"), ("NOTHING", "a plain Python", "")],
+)
+def test_where_it_runs(name, place, start, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    assert found(doctor._machine).found.endswith(f", in {place}")
+    assert doctor._new_pair().startswith(f"{start}{sys.executable} -m pip uninstall")
+    assert "&& !" not in doctor._new_pair()
+    assert doctor._setting("A", "b").startswith("%env" if start else ("export", "set"))
+
+
+def test_in_a_kernel(monkeypatch):
+    for running in (True, False):
+        kernel = types.SimpleNamespace(IPKernelApp=types.SimpleNamespace(initialized=lambda answer=running: answer))
+        monkeypatch.setitem(sys.modules, "ipykernel.kernelapp", kernel)
+        assert doctor._place() == ("Jupyter" if running else "a plain Python")
+
+
+def test_a_check_that_fails_is_a_finding(monkeypatch):
+    monkeypatch.setattr(doctor, "_models", lambda: 1 / 0)
+    line = next(line for line in doctor.examine() if line.name == "shipped models")
+    assert line.status == "wrong"
+    assert "ZeroDivisionError" in line.found
+
+
+def test_an_old_python_can_read_it():
+    for name in ("__init__", "__main__", "doctor"):
+        ast.parse((doctor.FOLDER / f"{name}.py").read_text("utf-8"), feature_version=(3, 7))
+    assert f'requires-python = ">={doctor.OLDEST_PYTHON[0]}.{doctor.OLDEST_PYTHON[1]}"' in (
+        ROOT / "pyproject.toml"
+    ).read_text("utf-8")
