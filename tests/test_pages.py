@@ -1,8 +1,10 @@
 """The pages round the chapters against what they speak of: the chapters' heads, the package, the ledger."""
 
 import ast
+import itertools
 import json
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 import vae_tutorial
-from vae_tutorial import ledger
+from vae_tutorial import __main__, ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -173,3 +175,60 @@ def test_links_to_the_glossary_reach_a_term_and_each_chapter_has_some():
         assert len(linked) >= 5, path.name
         assert set(linked) <= terms, path.name
         assert len(set(linked)) == len(linked), f"{path.name} links a term twice"
+
+
+# Commands and code that a newcomer pastes
+
+PAGES = ["README.md", "CONTRIBUTING.md", "book/setup.md", "book/index.md", "book/api.md", "book/teaching.md"]
+
+
+def commands():
+    """Every command line of the pages, in blocks and in sentences, without its comment."""
+    found = []
+    for page in PAGES:
+        text = read(page)
+        for language, block in re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.M | re.S):
+            if language in ("", "bash"):
+                found += [(page, line.split("  #")[0].strip()) for line in block.splitlines() if line.strip()]
+        found += [(page, line) for line in re.findall(r"`((?:make|python|pip|jupyter|conda) [^`]+)`", text)]
+    return found
+
+
+def test_every_command_of_the_pages_is_one():
+    """The targets of make, our own command line, and the files that are named. What is installed, CI tries."""
+    targets = set(re.search(r"^\.PHONY: (.*)$", read("Makefile"), re.M)[1].split())
+    ours, makes = 0, 0
+    for page, line in commands():
+        words = shlex.split(line.replace("\\S", "/S").replace("\\a", "/a"))  # Windows' .venv\Scripts
+        if words[0] == "make":
+            assert {word for word in words[1:] if "=" not in word} <= targets | {"..."}, f"{page}: {line}"
+            makes += 1
+        if "vae_tutorial" in words and words[words.index("vae_tutorial") - 1] == "-m":
+            arguments = words[words.index("vae_tutorial") + 1 :]
+            if "--help" not in arguments:
+                __main__.parse(arguments)  # ends the process where it is wrong
+            ours += 1
+        for option, file in itertools.pairwise(words):
+            if option in ("-r", "-c", "-f") and not file.startswith(("-", "import")):
+                assert (ROOT / file).is_file(), f"{page}: {line}"
+    assert ours > 8 and makes > 10
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/setup.md"])
+def test_the_code_of_a_page_runs(page, capsys):
+    for source in re.findall(r"^```python\n(.*?)^```$", read(page), re.M | re.S):
+        scope = {}
+        exec(source.replace("epochs=10", "epochs=1"), scope)
+        if "elbo" in scope:
+            assert scope["elbo"].shape == scope["kl"].shape
+            assert -250 < scope["elbo"].mean() < -100
+
+
+def test_the_errors_that_the_setup_page_explains_exist():
+    named = set(re.findall(r"`(\w+(?:Error|Warning|Diverged))\b", read("book/setup.md"))) - {"ModuleNotFoundError"}
+    assert len(named) >= 6
+    own = {"StandInWarning": "data", "DataError": "data", "LedgerError": "ledger", "TrainingDiverged": "training"}
+    own |= {"CheckpointError": "training", "PretrainedError": "pretrained"}
+    assert named == set(own)
+    for name, module in own.items():
+        assert issubclass(getattr(getattr(vae_tutorial, module), name), Exception)
