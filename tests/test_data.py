@@ -212,7 +212,7 @@ def test_a_torchvision_that_does_not_fit(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}
     )
     assert "DataError: torchvision does not fit torch" in run.stderr
-    assert "pip install --upgrade torch torchvision" in run.stderr
+    assert "pip uninstall -y torch torchvision, then pip install torch torchvision" in run.stderr
     assert "During handling" not in run.stderr
 
 

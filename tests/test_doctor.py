@@ -58,7 +58,8 @@ def run(code="", *, more=()):
 def test_here_nothing_is_wrong(capsys):
     assert command.main(["doctor"]) == 0
     table = capsys.readouterr().out
-    assert table.endswith("Nothing is wrong.\n")
+    notes = sum(line.startswith("note") for line in table.splitlines())
+    assert table.endswith(f"Nothing is wrong; {notes} to note.\n" if notes else "Nothing is wrong.\n")
     assert command.main(["doctor", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["status"] == "ok"
@@ -286,3 +287,15 @@ def test_an_old_python_can_read_it():
     assert f'requires-python = ">={doctor.OLDEST_PYTHON[0]}.{doctor.OLDEST_PYTHON[1]}"' in (
         ROOT / "pyproject.toml"
     ).read_text("utf-8")
+
+
+def test_another_python_than_that_of_the_course_s_venv_is_noted(monkeypatch, tmp_path):
+    """As where somebody types "python" beside a .venv that is not activated."""
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").touch()
+    monkeypatch.setattr(doctor, "FOLDER", tmp_path / "vae_tutorial")
+    status, found, fix = doctor._version()
+    assert status == "note" and found.endswith("is not the one of .venv")
+    assert fix == f'"{tmp_path}/.venv/bin/python" -m vae_tutorial doctor'
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert doctor._version()[0] == "ok"

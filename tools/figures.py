@@ -84,7 +84,7 @@ RELATIONS = [
     ("β", "multiplies", "Rate", 0.5),
     ("Gaussian|variance", "acts as", "β", 0.5),
     ("β", "can silence", "Active units", 0.5),
-    ("Posterior|collapse", "leaves too few", "Active units", 0.5),
+    ("Posterior|collapse", "silences", "Active units", 0.5),
 ]
 
 

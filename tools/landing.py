@@ -51,20 +51,25 @@ def draws():
     return found
 
 
+def said(row):
+    """A row's number as the ledger says it: a bound is marked."""
+    return ("≤ " if row.kind == "bound" else "") + f"{row.nats:.0f}"
+
+
 def staircase(rows, images):
     """Return a figure: for each row of the ledger its images, and beside them its bar below its number and name.
 
     ``images``: by the rows' keys, and by "real" for the last row, which nobody knows; ``(SHOWN, 1, H, W)``.
     """
-    fig, axes = plt.subplots(len(rows) + 1, 2, figsize=(4.7, 0.6 * (len(rows) + 1)), width_ratios=(1, 2))
+    fig, axes = plt.subplots(len(rows) + 1, 2, figsize=(5.0, 0.6 * (len(rows) + 1)), width_ratios=(1, 2))
     longest = max(row.nats for row in rows)
-    steps = [(row.key, row.nats, f"{row.nats:.0f}", row.model) for row in rows]
+    steps = [(row.key, row.nats, said(row), row.model) for row in rows]
     for (key, nats, number, name), (left, right) in zip([*steps, ("real", 0, "?", "real digits")], axes, strict=True):
         plotting.image_grid(images[key], columns=SHOWN, ax=left)
         left.images[0].set_interpolation("none")  # the file keeps the pixels; the reader's screen enlarges them
         right.barh(0, nats, height=0.8, color=plotting.COLORS["data"])
         right.text(0, 0.62, number, weight="bold", fontsize=14)
-        right.text(0.15 * longest, 0.62, name)
+        right.text(0.24 * longest, 0.62, name)
         right.set(xlim=(0, longest), ylim=(-0.5, 1.4))
         right.set_axis_off()
     return fig
@@ -78,7 +83,7 @@ def card(rows, images):
     for position, row in enumerate(rows):
         left = fig.add_axes((0.05 + 0.155 * position, 0.30, 0.13, 0.30))
         plotting.image_grid(images[row.key], columns=2, ax=left)
-        fig.text(0.115 + 0.155 * position, 0.17, f"{row.nats:.0f}", fontsize=34, ha="center")
+        fig.text(0.115 + 0.155 * position, 0.17, said(row), fontsize=34, ha="center")
     fig.text(0.05, 0.06, "Images drawn from models of the course, and what a real digit costs under each.", fontsize=17)
     return fig
 

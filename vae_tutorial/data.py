@@ -148,7 +148,7 @@ def _torchvision_class(name):
     except (RuntimeError, AttributeError) as error:  # what a torchvision built for another torch fails with
         raise DataError(
             f"torchvision does not fit torch {torch.__version__} ({str(error).splitlines()[0]}). Install the pair that "
-            "belongs together: pip install --upgrade torch torchvision"
+            "belongs together: pip uninstall -y torch torchvision, then pip install torch torchvision"
         ) from error
     return getattr(torchvision.datasets, _TORCHVISION[name])
 

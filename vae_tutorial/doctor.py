@@ -92,7 +92,9 @@ def main(argv=None):
         rows = [{key: _without_home(value) for key, value in finding._asdict().items()} for finding in findings]
         print(json.dumps({"version": __version__, "status": "wrong" if wrong else "ok", "findings": rows}, indent=2))
     else:
-        print(f"\n{wrong} wrong: start with the first." if wrong else "\nNothing is wrong.")
+        notes = sum(finding.status == "note" for finding in findings)
+        good = "Nothing is wrong" + (f"; {notes} to note." if notes else ".")
+        print(f"\n{wrong} wrong: start with the first." if wrong else f"\n{good}")
     return int(wrong > 0)
 
 
@@ -103,6 +105,9 @@ def _version():
     found, asked = f"{platform.python_version()}, {sys.executable}", "{}.{}".format(*OLDEST_PYTHON)
     if sys.version_info < OLDEST_PYTHON:
         return "wrong", f"{found}; the course needs {asked} or newer", f"python{asked} -m venv .venv"
+    own = next((FOLDER.parent / ".venv").glob("*/python*"), None)  # bin on Linux and macOS, Scripts on Windows
+    if own and not Path(sys.prefix).samefile(own.parent.parent):
+        return "note", f"{found}, is not the one of .venv", _shell(f'"{own}" -m vae_tutorial doctor')
     return "ok", found
 
 
@@ -146,7 +151,8 @@ def _device():
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    found, fix = f"{device}, {torch.get_num_threads()} threads", _new_pair()
+    threads = torch.get_num_threads()
+    found, fix = f"{device}, {threads} thread{'s' * (threads > 1)}", _new_pair()
     if device == "cuda":
         gigabytes = torch.cuda.get_device_properties(0).total_memory / 2**30
         found = f"cuda: {torch.cuda.get_device_name(0)}, {gigabytes:.1f} GiB"
@@ -224,7 +230,8 @@ def _models():
 def _explorers():
     try:
         explorers = importlib.import_module("vae_tutorial.explorers")
-        return "ok", f"{len([getattr(explorers, name) for name in explorers.__all__])} can be loaded"
+        found = [getattr(explorers, name).__name__ for name in explorers.__all__]
+        return "ok", f"{len(found) - 1} and the {found[-1]} can be loaded"
     except Exception as error:
         fix = _pip("install --force-reinstall --no-deps anywidget ipywidgets")
         return "wrong", f"they cannot be loaded: {_first_line(error)}", fix
