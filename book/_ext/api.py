@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from pathlib import Path
 
 from sphinx.ext.autodoc.mock import MockFinder
 
@@ -24,6 +25,7 @@ def signature(app, what, name, value, options, arguments, returns):
 
 
 def setup(app):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # what builds the book does not install the package
     # Autodoc's own list of mocks holds while it imports; later it asks for the source of a base class, and would
     # then load the real PyTorch where there is one.
     sys.meta_path.insert(0, MockFinder(["torch", "torchvision"]))
