@@ -252,7 +252,20 @@ def test_the_glossary_lists_its_terms_from_a_to_z():
     assert links == [(term, slug(term)) for term in sorted(terms, key=lambda term: re.sub(r"[^\w ]", "", term).lower())]
 
 
-NEEDED = "anywidget ipywidgets matplotlib numpy pandas platformdirs PIL safetensors scipy seaborn sklearn torch".split()
+NEEDED = [
+    "anywidget",
+    "ipywidgets",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "platformdirs",
+    "PIL",
+    "safetensors",
+    "scipy",
+    "seaborn",
+    "sklearn",
+    "torch",
+]
 NEEDED += ["torchvision", "tqdm"]
 
 
