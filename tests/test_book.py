@@ -323,8 +323,12 @@ def test_print_has_the_article_alone(browser, site):
         wrong += page.evaluate(LAYOUT)
         for gone in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-footer"):
             assert not page.locator(gone).first.is_visible(), gone
+        assert not page.locator("details.hide").first.is_visible(), "a fold that paper cannot open"
         cut = "[...document.querySelectorAll('div.cell pre')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
         assert page.evaluate(cut) == 0, "code that paper cuts off"
+        wrong += set_system_theme(page, "dark")
+        theme = "event => (dispatchEvent(new Event(event)), document.documentElement.dataset.theme)"
+        assert [page.evaluate(theme, event) for event in ("beforeprint", "afterprint")] == ["light", "dark"]
         assert not wrong
 
 
