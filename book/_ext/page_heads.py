@@ -10,7 +10,7 @@ import re
 
 from docutils import nodes
 
-COURSE = "a free course on variational autoencoders in which every equation is checked and every model measured in nats"
+COURSE = "a free course on variational autoencoders: equations are checked by cells, and models measured in nats"
 
 
 def describe(app, page, template, context, doctree):
