@@ -4,10 +4,12 @@ import json
 import math
 
 import pytest
+import scipy.stats
 import torch
 
-from vae_tutorial import ledger
+from vae_tutorial import data, ledger
 
+pytestmark = pytest.mark.filterwarnings("ignore::vae_tutorial.data.StandInWarning")
 N = 10_000
 
 
@@ -16,6 +18,7 @@ def file(tmp_path, monkeypatch):
     rows = [
         {"key": "a", "chapter": 1, "model": "A", "kind": "exact", "nats": 100.0, "stderr": 0.5, "tolerance": 0.01},
         {"key": "b", "chapter": 8, "model": "B", "kind": "bound", "nats": 90.0, "stderr": 0.5, "tolerance": 1.0},
+        {"key": "f", "chapter": 2, "model": "F", "kind": "floor", "nats": 50.0, "stderr": 0.1, "tolerance": 0.01},
     ]
     path = tmp_path / "ledger.json"
     path.write_text(json.dumps(rows))
@@ -50,7 +53,7 @@ def test_other_data_are_not_compared(file, capsys):
 @pytest.mark.parametrize(
     ("key", "nats", "message"),
     [
-        ("c", values(1), "key must be one of 'a', 'b'; got 'c'"),
+        ("c", values(1), "key must be one of 'a', 'b', 'f'; got 'c'"),
         ("a", torch.tensor(3.0), r"shape \(N,\)"),
         ("a", torch.full((N,), math.inf), "finite"),
     ],
@@ -70,7 +73,8 @@ def test_recording(file, monkeypatch):
 
 def test_table(file):
     table = ledger.table()
-    assert table["nats per digit"].tolist() == ["100.0", "≤ 90.0"]
+    assert table["nats per digit"].tolist() == ["100.0", "≤ 90.0", "≥ 50.0"]
+    assert ledger.table(chapter=2).index.tolist() == ["A", "F"]
     assert ledger.table(chapter=1).index.tolist() == ["A"]
     assert float(table["bits per pixel"].iloc[0]) == pytest.approx(100 / math.log(2) / 784, abs=1e-3)
 
@@ -82,3 +86,14 @@ def test_the_shipped_ledger():
     assert rows[0].nats == pytest.approx(784 * math.log(2), abs=1e-3)
     assert all(row.kind in ("exact", "bound") for row in rows)
     assert all(0 < row.tolerance <= 1 for row in rows)
+
+
+def test_the_floor_is_the_mean_entropy_of_the_coins():
+    if data.load("mnist", "test").name != "mnist":
+        pytest.skip("the floor is that of MNIST, which is not here")
+    grey = data.load("mnist", "test").images.numpy().reshape(N, 784) / 255
+    each = scipy.stats.entropy([grey, 1 - grey]).sum(-1)
+    floor = ledger.floor()
+    assert (floor.nats, floor.stderr) == pytest.approx((each.mean(), scipy.stats.sem(each)), abs=1e-4)
+    assert floor.key not in {row.key for row in ledger.rows()}
+    assert all(row.nats > floor.nats for row in ledger.rows())

@@ -207,7 +207,7 @@ def test_every_row_of_the_ledger_is_computed_in_its_chapter():
         for key in re.findall(r"ledger\.check\(\s*\"(\w+)\"", "\n".join(c["source"] for c in code_cells(path))):
             assert key not in computed, f"{key} is computed twice"
             computed[key] = int(path.name[:2])
-    assert computed == {row.key: row.chapter for row in ledger.rows()}
+    assert computed == {row.key: row.chapter for row in [*ledger.rows(), ledger.floor()]}
 
 
 # What a notebook writes out for its reader is in the package too, and the two must not drift apart.
@@ -216,6 +216,7 @@ def test_every_row_of_the_ledger_is_computed_in_its_chapter():
 def definitions(path):
     """The functions of a notebook, by name, made without running the rest of it."""
     scope = {"math": math, "torch": torch, "nn": torch.nn, "models": models, "D": 784}
+    scope |= {"data": data, "information": information}
     for cell in code_cells(path):
         body = [n for n in ast.parse(python(cell)).body if isinstance(n, ast.FunctionDef | ast.Import)]
         body = [n for n in body if isinstance(n, ast.FunctionDef) or n.names[0].name == "heapq"]
@@ -303,6 +304,40 @@ def same_gradient_estimate(name, **extra):
             assert torch.allclose(mine, reference, rtol=1e-12)
 
     return run
+
+
+def same_noise(theirs, _):
+    """The mean square about the truth of each draw, over coordinates, and the standard error of its mean."""
+    gradient = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).double()
+    squares = ((gradient.numpy() - 0.3) ** 2).mean(1)
+    assert np.allclose(theirs(gradient, 0.3), (squares.mean(), squares.std(ddof=1) / 40**0.5))
+
+
+def same_bound_and_surrogate(theirs, _):
+    """The package's bound from the same draws; and its slopes, or the score function's, by the encoder's means."""
+    model, x = models.MLPVAE(latent_dim=3, hidden=(8,)), torch.rand(6, 1, 28, 28).round()
+    for way, cut in (("pathwise", False), ("cut", True), ("score, own baseline", True), ("score, one baseline", True)):
+        torch.manual_seed(1)
+        bound, surrogate, log_p_x_given_z = theirs(way, model, x, -500.0)
+        torch.manual_seed(1)
+        ours = objectives.elbo(model, x)
+        assert torch.allclose(bound, ours.elbo, rtol=1e-5) and torch.allclose(log_p_x_given_z, ours.reconstruction)
+        weight = model.encoder.layers[0].weight
+        slopes = [torch.autograd.grad(s.sum(), weight, retain_graph=True)[0] for s in (surrogate, ours.elbo, -ours.kl)]
+        assert torch.allclose(slopes[0], slopes[1]) == (not cut)
+        assert torch.allclose(slopes[0], slopes[2]) == (way == "cut")
+
+
+def same_train_vae(theirs, _):
+    """It ends where the package's loop ends after as many steps, within the difference of their batches."""
+    images = (255 * torch.rand(1, 1, 28, 28).round()).byte().expand(300, -1, -1, -1).contiguous()
+    model, curve = theirs("pathwise", 1e-3, 0, images)
+    torch.manual_seed(0)
+    ours = models.MLPVAE(latent_dim=5, hidden=(100,))
+    training.fit(ours, images, epochs=167, batch_size=100, progress=False)
+    x = images[:50].float() / 255
+    one, other = (objectives.elbo(m, x, generator=torch.Generator().manual_seed(0)).elbo.mean() for m in (model, ours))
+    assert len(curve) == 500 and curve[0] < -450 and abs(one - other) < 2
 
 
 def same_log_weights(theirs, _):
@@ -406,6 +441,9 @@ COUNTERPARTS = {
     "log_weights": same_log_weights,
     "score_function_gradient": same_gradient_estimate("score_function_gradient", baseline=0.7),
     "pathwise_gradient": same_gradient_estimate("pathwise_gradient"),
+    "noise": same_noise,
+    "bound_and_surrogate": same_bound_and_surrogate,
+    "train_vae": same_train_vae,
     "conv_matrix": same_conv_matrix,
     "new_vae": same_new_vae,
     "measure": same_measure,

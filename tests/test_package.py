@@ -26,7 +26,11 @@ ORDER = [
     "plotting",
     "diagrams",
     "training",
+    "proposals",
+    "marginal",
+    "witnesses",
     "evaluation",
+    "stored",
     "pretrained",
     "ledger",
 ]

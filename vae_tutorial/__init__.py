@@ -2,7 +2,8 @@
 
 Read its modules in this order; each imports only from those above it:
 ``information``, ``exact``, ``data``, ``likelihoods``, ``models``, ``objectives``, ``plotting``, ``diagrams``,
-``training``, ``evaluation``, ``pretrained``, ``ledger``, ``explorers``.
+``training``, ``proposals``, ``marginal``, ``witnesses``, ``evaluation``, ``stored``, ``pretrained``, ``ledger``,
+``explorers``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 
@@ -18,11 +19,15 @@ __all__ = [
     "information",
     "ledger",
     "likelihoods",
+    "marginal",
     "models",
     "objectives",
     "plotting",
     "pretrained",
+    "proposals",
+    "stored",
     "training",
+    "witnesses",
 ]
 
 

@@ -5,24 +5,32 @@ from typing import NamedTuple
 
 import torch
 
-from vae_tutorial.data import check_unit_interval
 from vae_tutorial.exact import KLSplit
 from vae_tutorial.information import gaussian_kl
+from vae_tutorial.marginal import LogMarginal, MarginalSummary, log_marginal
 from vae_tutorial.models import reparameterize
 from vae_tutorial.objectives import elbo
+from vae_tutorial.proposals import Refined, refine
+from vae_tutorial.witnesses import GridMarginal, log_marginal_annealed, log_marginal_grid
 
 __all__ = [
     "Accuracy",
+    "GridMarginal",
     "LogMarginal",
+    "MarginalSummary",
     "Mean",
     "RateDistortion",
+    "Refined",
     "active_units",
     "encode",
     "linear_probe",
     "log_marginal",
+    "log_marginal_annealed",
+    "log_marginal_grid",
     "mean",
     "nearest_neighbours",
     "rate_distortion",
+    "refine",
     "split_kl",
     "unit_kl",
 ]
@@ -60,49 +68,6 @@ def encode(model, images, batch_size=1000):
     """
     parts = [model.encode(x) for x in _batches(images, batch_size)]
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
-
-
-class LogMarginal(NamedTuple):
-    """For each image, ``(B,)``: an estimate of log p(x) in nats, its standard error, and the effective sample size.
-
-    The estimate is too low on the average, by about stderr**2 / 2. ``ess`` is (sum w)^2 / sum w^2, between 1 and the
-    number of samples; where it is a handful, neither the estimate nor its error means much.
-    """
-
-    value: torch.Tensor
-    stderr: torch.Tensor
-    ess: torch.Tensor
-
-
-@torch.no_grad()
-def log_marginal(model, images, samples=500, generator=None, batch_size=100):
-    """Estimate log p(x) of each image by importance sampling from q(z | x), as :class:`LogMarginal`.
-
-    The estimate is log of the mean over ``samples`` draws of the weights w = p(x | z) p(z) / q(z | x). With one sample
-    it is an ELBO, and it grows with samples, on the average, towards log p(x).
-    ``images``: ``(B, C, H, W)`` in [0, 1], and black and white for a Bernoulli likelihood. Time grows with B * samples.
-    Raises ValueError for samples below 1, values outside [0, 1] and wrong shapes.
-    Source: Burda, Grosse and Salakhutdinov (2016), equation 8; Rezende et al. (2014), appendix E.
-    """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1; got {samples}")
-    check_unit_interval(images, "images")
-    rows = []
-    for x in images.split(batch_size):
-        mu, logvar = model.encode(x)
-        logs = []  # of the weights, a few samples at a time: all their images at once would not fit in memory
-        for first in range(0, samples, 50):
-            z = reparameterize(mu, logvar, min(50, samples - first), generator)  # (S, B, Z)
-            log_q = -0.5 * ((z - mu).square() / logvar.exp() + logvar + _LOG_2PI).sum(-1)
-            log_prior = -0.5 * (z.square() + _LOG_2PI).sum(-1)
-            logs.append(model.likelihood.log_prob(x, model.decode(z)) + log_prior - log_q)
-        logs = torch.cat(logs).double()  # (S, B)
-        log_sum, log_sum_squares = logs.logsumexp(0), (2 * logs).logsumexp(0)
-        ess = (2 * log_sum - log_sum_squares).exp()
-        # The relative variance of the mean weight; its square root is the error of the logarithm, by the delta method.
-        relative = (1 / ess - 1 / samples).clamp_min(0) * samples / max(samples - 1, 1)
-        rows.append((log_sum - math.log(samples), relative.sqrt(), ess))
-    return LogMarginal(*(torch.cat(column) for column in zip(*rows, strict=True)))
 
 
 class RateDistortion(NamedTuple):

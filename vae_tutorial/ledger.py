@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["PROTOCOL", "LedgerError", "Row", "check", "rows", "table"]
+__all__ = ["PROTOCOL", "LedgerError", "Row", "check", "floor", "rows", "table"]
 
 PROTOCOL = (
     "MNIST test set, 10,000 images in one fixed stochastic binarization (data.test_binarization); "
@@ -20,6 +20,7 @@ PROTOCOL = (
 )
 _FILE = Path(__file__).with_name("ledger.json")
 _IMAGES = 10_000
+_SIGNS = {"exact": "", "bound": "≤ ", "floor": "≥ "}
 
 
 class LedgerError(AssertionError):
@@ -28,8 +29,9 @@ class LedgerError(AssertionError):
 
 @dataclass(frozen=True)
 class Row:
-    """``nats`` and ``stderr`` per image; ``kind`` "exact", or "bound" where the true number is at most this;
-    ``tolerance``: how far a re-run may be from ``nats`` (training differs a little between machines)."""
+    """``nats`` and ``stderr`` per image; ``kind`` "exact", or "bound" where the true number is at most this, or "floor"
+    where no model of any kind is below it on average; ``tolerance``: how far a re-run may be from ``nats`` (training
+    differs a little between machines)."""
 
     key: str
     chapter: int
@@ -42,8 +44,16 @@ class Row:
 
 def rows(chapter=None):
     """Return the ledger's rows in the order of the chapters; with ``chapter``, those up to and including it."""
-    listed = [Row(**row) for row in json.loads(_FILE.read_text(encoding="utf-8"))]
-    return [row for row in listed if chapter is None or row.chapter <= chapter]
+    return [row for row in _file() if row.kind != "floor" and (chapter is None or row.chapter <= chapter)]
+
+
+def floor():
+    """Return the row below which no model gets on average, whatever it is: the mean entropy of the images' own coins.
+
+    The ledger's images are throws of coins whose biases, the grey values, are known. Telling those too can only lower
+    an entropy: H(x) >= H(x | grey), which is the mean over images of the sum over pixels of the coin's entropy.
+    """
+    return next(row for row in _file() if row.kind == "floor")
 
 
 def table(chapter=None):
@@ -51,10 +61,12 @@ def table(chapter=None):
     import pandas as pd
 
     listed = rows(chapter)
+    if chapter is None or floor().chapter <= chapter:
+        listed.append(floor())
     return pd.DataFrame(
         {
             "chapter": [row.chapter for row in listed],
-            "nats per digit": [("≤ " if row.kind == "bound" else "") + f"{row.nats:.1f}" for row in listed],
+            "nats per digit": [_SIGNS[row.kind] + f"{row.nats:.1f}" for row in listed],
             "± s.e.": [f"{row.stderr:.1f}" for row in listed],
             "bits per pixel": [f"{row.nats / math.log(2) / 784:.3f}" for row in listed],
         },
@@ -73,7 +85,7 @@ def check(key, nats, name="mnist"):
     With VAE_TUTORIAL_LEDGER=update in the environment the row is recorded instead (`make notebooks LEDGER=update`).
     """
     nats = torch.as_tensor(nats).detach().double().cpu()
-    known = {row.key: row for row in rows()}
+    known = {row.key: row for row in _file()}
     if key not in known:
         raise ValueError(f"key must be one of {', '.join(map(repr, known))}; got {key!r}")
     if nats.ndim != 1 or len(nats) < 2 or not nats.isfinite().all():
@@ -91,9 +103,13 @@ def check(key, nats, name="mnist"):
     return mean, stderr
 
 
+def _file():
+    return [Row(**row) for row in json.loads(_FILE.read_text(encoding="utf-8"))]
+
+
 def _record(row, mean, stderr):
     new = Row(**{**asdict(row), "nats": round(mean, 4), "stderr": round(stderr, 4)})
-    text = json.dumps([asdict(new if r.key == row.key else r) for r in rows()], indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps([asdict(new if r.key == row.key else r) for r in _file()], indent=2, ensure_ascii=False) + "\n"
     part = _FILE.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(_FILE)

@@ -7,14 +7,13 @@ half the bytes, and no measurable change), ``weights/NAME.json`` is its card. ``
 import hashlib
 import json
 import os
-import platform
 import statistics
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from vae_tutorial import data, evaluation, models, training
+from vae_tutorial import data, evaluation, models, stored, training
 
 __all__ = ["Card", "PretrainedError", "card", "command", "load", "names", "recipe", "train"]
 
@@ -31,8 +30,12 @@ class PretrainedError(RuntimeError):
 class Card(NamedTuple):
     """What is known of one shipped model. Numbers are nats per image, over the 10,000 test images of its data.
 
-    ``elbo``, ``rate``, ``distortion``, ``log_p``: ``evaluation.Mean``. ``log_p`` is the importance-sampled
-    estimate with ``samples`` draws. ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the
+    ``elbo``, ``rate``, ``distortion``, ``log_p``, ``log_p_encoder``: ``evaluation.Mean``. ``log_p`` is the best
+    estimate here: a sum over a grid for two latent dimensions, else importance sampling with ``samples`` draws from a
+    refined proposal, whose median effective sample size is ``ess``; ``low`` is the share of images where that is below 10,
+    ``change`` what half of the draws lack. For the grid these are None, and ``error`` is what it may be wrong by.
+    ``log_p_encoder`` is the estimate with as many draws from the encoder's own q, and ``ess_encoder``, ``low_encoder``
+    say how little it can be trusted. What annealing says is in ``stored.load("witnesses")``. ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the
     image. ``seconds``: of training on ``machine``, the median epoch's times the number of epochs. ``sha256``: of the
     weights' file.
     """
@@ -46,6 +49,13 @@ class Card(NamedTuple):
     distortion: evaluation.Mean
     log_p: evaluation.Mean
     samples: int
+    ess: float | None
+    low: float | None
+    change: float | None
+    error: float | None
+    log_p_encoder: evaluation.Mean
+    ess_encoder: float
+    low_encoder: float
     unit_kl: list
     active_units: int
     seconds: float
@@ -55,10 +65,19 @@ class Card(NamedTuple):
 
     def _repr_markdown_(self):
         how = ", ".join(f"{key} {value}" for key, value in recipe(self.name).items())
-        rows = {"recipe": how, **self._asdict()}
+        rows = {"recipe": how, **{key: value for key, value in self._asdict().items() if value is not None}}
         del rows["name"]
+        rows["log_p_encoder"] = self.said_of_the_encoder()
+        witnesses = stored.load("witnesses").values if "witnesses" in stored.names() else {}
+        rows |= {"annealed " + key.replace("_", " "): value for key, value in witnesses.get(self.name, {}).items()}
         lines = "\n".join(f"| {field.replace('_', ' ')} | {value} |" for field, value in rows.items())
         return f"| card | {self.name} |\n|:--|:--|\n{lines}"
+
+    def said_of_the_encoder(self):
+        """Return the estimate from the encoder's own draws with what speaks against it, as a sentence."""
+        doubt = ", too low: do not trust it" if self.low_encoder >= 0.05 else ""
+        few = f"median ESS {self.ess_encoder:.0f} of {self.samples}, below 10 for {100 * self.low_encoder:.0f} % of images"
+        return f"{self.log_p_encoder} ({few}{doubt})"
 
 
 def names():
@@ -130,7 +149,7 @@ def train(name, folder, *, images=None, test=None, samples=500, progress=True):
     write_weights(average.module, folder / f"{name}.safetensors")
     seconds = statistics.median(history["seconds"]) * how["epochs"]  # a pause of the machine does not count
     found = measure(name, folder, test, seconds, samples)
-    _write(folder / f"{name}.json", (json.dumps(found._asdict(), indent=2, ensure_ascii=False) + "\n").encode())
+    _write_card(found, folder)
     return found
 
 
@@ -154,19 +173,34 @@ def measure(name, folder, test, seconds, samples=500):
     model = _load(name, folder, check=False)
     generator = torch.Generator().manual_seed(0)
     parts = evaluation.rate_distortion(model, test, samples=10, generator=generator)
-    log_p = evaluation.log_marginal(model, test, samples=samples, generator=generator).value
+    encoder = evaluation.log_marginal(model, test, samples=samples, generator=generator).summary()
+    ess = low = change = error = None
+    if model.latent_dim <= 2:
+        grid = evaluation.log_marginal_grid(model, test)
+        log_p, error, how = evaluation.mean(grid.value), grid.error.max().item(), "a sum over a grid"
+    else:
+        refined = evaluation.log_marginal(model, test, samples, generator, proposal="refined").summary()
+        log_p, how = evaluation.Mean(refined.value, refined.stderr), f"{samples} draws from a refined proposal"
+        ess, low, change = refined.ess, refined.low, refined.change
     mu, logvar = evaluation.encode(model, test)
     negative = parts.negative_elbo
     return Card(
         name=name,
         command=command(name),
         data=f"MNIST, {len(test):,} test images, the ledger's fixed binarization",
-        protocol=f"ELBO with 10 draws of z for each image, log p(x) by importance sampling with {samples}",
+        protocol=f"ELBO with 10 draws of z for each image, log p(x) by {how}",
         elbo=evaluation.Mean(-negative.value, negative.stderr),
         rate=parts.rate,
         distortion=parts.distortion,
-        log_p=evaluation.mean(log_p),
+        log_p=log_p,
         samples=samples,
+        ess=ess,
+        low=low,
+        change=change,
+        error=error,
+        log_p_encoder=evaluation.Mean(encoder.value, encoder.stderr),
+        ess_encoder=encoder.ess,
+        low_encoder=encoder.low,
         unit_kl=[round(value, 4) for value in evaluation.unit_kl(mu, logvar).tolist()],
         active_units=int(evaluation.active_units(mu).sum()),
         seconds=round(seconds, 1),
@@ -176,9 +210,22 @@ def measure(name, folder, test, seconds, samples=500):
     )
 
 
+def remeasure(name, folder, *, test=None, samples=500):
+    """Measure the shipped model anew, without training, and write its card into ``folder``; return it.
+
+    Machine and seconds stay those of the training. ``test``: black and white; the ledger's where it is left out.
+    """
+    folder, known = Path(folder), card(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    test = data.test_binarization("mnist", strict=True) if test is None else test
+    found = measure(name, FOLDER, test, known.seconds, samples)._replace(machine=known.machine, torch=known.torch)
+    _write_card(found, folder)
+    return found
+
+
 def differences(found, known):
     """Return what differs between two cards by more than :data:`TOLERANCE`, one sentence each."""
-    measured = ("elbo", "rate", "distortion", "log_p")
+    measured = ("elbo", "rate", "distortion", "log_p", "log_p_encoder")
     pairs = [(field, getattr(found, field), getattr(known, field)) for field in measured]
     return [f"{field} is {new}, the card says {old}" for field, new, old in pairs if not _near(new.value, old.value)]
 
@@ -187,6 +234,10 @@ def install(name, folder):
     """Make what :func:`train` wrote into ``folder`` the shipped model."""
     for suffix in ("safetensors", "json"):
         _write(FOLDER / f"{name}.{suffix}", (Path(folder) / f"{name}.{suffix}").read_bytes())
+
+
+def _write_card(found, folder):
+    _write(folder / f"{found.name}.json", (json.dumps(found._asdict(), indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _near(new, old):
@@ -207,7 +258,7 @@ def _known(name):
 def _card(path):
     try:
         fields = json.loads(path.read_text("utf-8"))
-        for field in ("elbo", "rate", "distortion", "log_p"):
+        for field in ("elbo", "rate", "distortion", "log_p", "log_p_encoder"):
             fields[field] = evaluation.Mean(*fields[field])
         return Card(**fields)
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -240,9 +291,4 @@ def _write(path, content):
 
 
 def _machine():
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.processor() or platform.machine()
-    return f"{cpu}, {torch.get_num_threads()} of {os.cpu_count()} cores"
+    return f"{stored.machine_name()}, {torch.get_num_threads()} of {os.cpu_count()} cores"
