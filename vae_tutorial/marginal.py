@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 import torch
 
-from vae_tutorial.proposals import LOG_2PI, PIECE, Mixture, check_arguments, check_number, gaussians, refined_mixture
+from vae_tutorial.proposals import (
+    LOG_2PI,
+    PIECE,
+    Mixture,
+    check_arguments,
+    check_number,
+    check_steps,
+    gaussians,
+    refined_mixture,
+)
 
 __all__ = ["LogMarginal", "MarginalSummary", "log_marginal"]
 
@@ -112,6 +121,7 @@ def log_marginal(
     check_arguments(model, images, samples, generator)
     if not (callable(proposal) or proposal in ("encoder", "refined")):
         raise ValueError(f"proposal must be 'encoder', 'refined' or a callable; got {proposal!r}")
+    check_steps(steps)
     refined = proposal == "refined"
     widen = (1.15 if refined else 1.0) if widen is None else widen
     prior_weight = (0.05 if refined else 0.0) if prior_weight is None else prior_weight

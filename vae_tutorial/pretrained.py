@@ -32,10 +32,11 @@ class Card(NamedTuple):
 
     ``elbo``, ``rate``, ``distortion``, ``log_p``, ``log_p_encoder``: ``evaluation.Mean``. ``log_p`` is the best
     estimate here: a sum over a grid for two latent dimensions, else importance sampling with ``samples`` draws from a
-    refined proposal, whose median effective sample size is ``ess``; ``low`` is the share of images where that is below 10,
-    ``change`` what half of the draws lack. For the grid these are None, and ``error`` is what it may be wrong by.
-    ``log_p_encoder`` is the estimate with as many draws from the encoder's own q, and ``ess_encoder``, ``low_encoder``
-    say how little it can be trusted. What annealing says is in ``stored.load("witnesses")``. ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the
+    refined proposal, whose median effective sample size is ``ess``; ``low`` is the share of images where that is below
+    10, ``change`` what half of the draws lack. For the grid these are None, and ``error`` is what it may be wrong by.
+    ``log_p_encoder`` is the estimate with as many draws from the encoder's own q; ``ess_encoder`` and ``low_encoder``
+    say how little it can be trusted. What annealing says is in ``stored.load("witnesses")``.
+    ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the
     image. ``seconds``: of training on ``machine``, the median epoch's times the number of epochs. ``sha256``: of the
     weights' file.
     """
@@ -76,8 +77,8 @@ class Card(NamedTuple):
     def said_of_the_encoder(self):
         """Return the estimate from the encoder's own draws with what speaks against it, as a sentence."""
         doubt = ", too low: do not trust it" if self.low_encoder >= 0.05 else ""
-        few = f"median ESS {self.ess_encoder:.0f} of {self.samples}, below 10 for {100 * self.low_encoder:.0f} % of images"
-        return f"{self.log_p_encoder} ({few}{doubt})"
+        few = f"below 10 for {100 * self.low_encoder:.0f} % of images"
+        return f"{self.log_p_encoder} (median ESS {self.ess_encoder:.0f} of {self.samples}, {few}{doubt})"
 
 
 def names():

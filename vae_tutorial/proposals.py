@@ -46,8 +46,7 @@ def refine(model, images, steps=300, lr=0.05, generator=None, covariance="diagon
     Source: Cremer, Li and Duvenaud (2018), who measure by it what amortization costs.
     """
     check_arguments(model, images, 1, generator)
-    if not (isinstance(steps, int) and steps >= 0):
-        raise ValueError(f"steps must be a whole number of at least 0; got {steps!r}")
+    check_steps(steps)
     if covariance not in ("diagonal", "full"):
         raise ValueError(f"covariance must be 'diagonal' or 'full'; got {covariance!r}")
     ends, diverged = refined_mixture(model, images, steps, lr, generator, covariance == "full")
@@ -56,7 +55,7 @@ def refine(model, images, steps=300, lr=0.05, generator=None, covariance="diagon
 
 
 class Mixture(NamedTuple):
-    """A mixture of K Gaussians for each image: ``mu`` ``(K, B, Z)``, ``tril`` ``(K, B, Z, Z)``, ``share`` ``(K, B)``."""
+    """K Gaussians for each image: ``mu`` ``(K, B, Z)``, ``tril`` ``(K, B, Z, Z)``, and their ``share`` ``(K, B)``."""
 
     mu: torch.Tensor
     tril: torch.Tensor
@@ -203,15 +202,21 @@ def check_number(log_likelihood):
     return log_likelihood
 
 
+def check_steps(steps):
+    """Raise ValueError unless it is a number of steps."""
+    if not (isinstance(steps, int) and steps >= 0):
+        raise ValueError(f"steps must be a whole number of at least 0; got {steps!r}")
+
+
 def check_arguments(model, images, samples, generator, name="samples"):
     """Raise ValueError, with the argument's name, for what no estimate of log p(x) can use."""
     if not (isinstance(samples, int) and samples >= 1):
-        raise ValueError(f"{name} must be at least 1, a whole number; got {samples!r}")
-    check_unit_interval(images, "images")
-    if len(images) == 0:
-        raise ValueError("images must hold at least one image; got none")
+        raise ValueError(f"{name} must be a whole number of at least 1; got {samples!r}")
     device = next(model.parameters()).device
     if images.device != device:
         raise ValueError(f"images are on {images.device}, the model on {device}; move one of them")
     if generator is not None and generator.device.type != device.type:
         raise ValueError(f"generator is on {generator.device}, the model on {device}: use torch.Generator('{device}')")
+    check_unit_interval(images, "images")
+    if len(images) == 0:
+        raise ValueError("images must hold at least one image; got none")

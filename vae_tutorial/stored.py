@@ -35,7 +35,7 @@ def names(folder=None):
 
 
 def load(name, folder=None):
-    """Return a stored :class:`Result`, the package's own or that of ``folder``. Raises ValueError for an unknown name."""
+    """Return a stored :class:`Result`, the package's own or ``folder``'s. Raises ValueError for an unknown name."""
     if name not in names(folder):
         raise ValueError(f"name must be one of {', '.join(names(folder))}; got {name!r}")
     return Result(**json.loads((Path(folder or FOLDER) / f"{name}.json").read_text("utf-8")))

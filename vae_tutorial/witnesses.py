@@ -24,7 +24,8 @@ def log_marginal_grid(model, images, points=300, extent=6.0, batch_size=50):
 
     ``points`` cells along each axis, from -``extent`` to ``extent`` (standard deviations of the prior), each worth the
     value at its middle; up to 200 of them, those that matter most for an image, are cut into four along each axis.
-    ``error`` is what the last halving of these changed, and what the outermost cells hold. No noise, no proposal.
+    ``error`` is what their last halving changed, a hundredth of the share of the cells that were not cut (the middles'
+    error is less where 200 cells do not hold the mass), and what the outermost cells hold. No noise, no proposal.
     ``images``: as for :func:`log_marginal`. Time grows with B * points^Z.
     Raises ValueError for a latent of more dimensions, for unusable points and extent, and as :func:`log_marginal` does.
     """
@@ -54,7 +55,8 @@ def _on_the_grid(model, x, middles, width, border):
     volume = model.latent_dim * math.log(width)
     outside = joint[border].logsumexp(0)
     # The cells that are not cut, and the others anew, in pieces.
-    totals = [joint.scatter(0, best, -math.inf).logsumexp(0)] * 2
+    uncut = joint.scatter(0, best, -math.inf).logsumexp(0)
+    totals = [uncut, uncut]
     for cells in best.split(10):  # (m, B)
         for level, cuts in enumerate((2, 4)):
             offsets = (_middles(cuts, model.latent_dim) * width).to(x)  # (c, Z)
@@ -62,9 +64,10 @@ def _on_the_grid(model, x, middles, width, border):
             fine = model.likelihood.log_prob(x, model.decode(z)) - 0.5 * (z.square() + LOG_2PI).sum(-1)
             piece = fine.double().flatten(0, 1).logsumexp(0) - math.log(len(offsets))
             totals[level] = torch.logaddexp(totals[level], piece)
-    value = check_number(totals[1] + volume)
+    error = (totals[1] - totals[0]).abs() + 0.01 * (uncut - totals[1]).exp()
     # A logarithm moves by log(1 + share) when a share of the mass is added.
-    return value, (totals[1] - totals[0]).abs() + torch.nn.functional.softplus(outside - totals[1])
+    error = error + torch.nn.functional.softplus(outside - totals[1])
+    return check_number(totals[1] + volume), error
 
 
 @torch.no_grad()
