@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 say     = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks figures pretrained lint bench colab constraints address clean
+.PHONY: help book test notebooks mutants figures pretrained lint bench colab constraints address clean
 
 help:
 	@printf '%s\n' \
@@ -16,7 +16,8 @@ help:
 	  'make test             lint, unit tests, notebooks (nbval), form checks, the book in a browser' \
 	  'make notebooks        run every notebook in a fresh kernel and store its outputs' \
 	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
-	  'make figures          draw the pictures of the pages: the ledger, the map of concepts (a minute; needs MNIST)' \
+	  'make mutants          give every check of every chapter wrong versions of what it checks; each must fail (N=08: one)' \
+  'make figures          draw the pictures of the pages: the ledger, the map of concepts (a minute; needs MNIST)' \
 	  'make pretrained       train the shipped models anew and compare them with their cards (an hour;' \
 	  '                      NAMES="mlp conv" trains some)' \
 	  'make colab            run every notebook as Colab does (N=08 runs one); ten minutes or so' \
@@ -57,6 +58,9 @@ test: lint book $(VENV)/.test
 
 notebooks: $(VENV)/.test
 	VAE_TUTORIAL_LEDGER=$(LEDGER) $(BIN)/python tools/notebooks.py run $(N)
+
+mutants: $(VENV)/.test
+	$(BIN)/python tools/mutants.py $(N)
 
 figures: $(VENV)/.test
 	$(BIN)/python tools/landing.py

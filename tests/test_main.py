@@ -70,6 +70,26 @@ def test_mistakes_are_told_without_a_traceback(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_evaluating_a_shipped_model_and_a_checkpoint(tmp_path, capsys):
+    few = ["--dataset", "digits", "--images", "20", "--samples", "30"]
+    assert cli.main(["evaluate", "beta-0.1", *few, "--proposal", "encoder"]) == 0
+    said = capsys.readouterr().out
+    assert "beta-0.1, 20 test images of digits, nats per image" in said
+    assert re.search(
+        r"log p\(x\), encoder proposal: -[\d.]+ ± [\d.]+ nats \(median ESS .*TOO LOW, do not trust it\)", said
+    )
+    file = tmp_path / "run.pt"
+    sizes = ["--hidden", "16", "--latent-dim", "3", "--likelihood", "continuous_bernoulli"]
+    assert cli.main([*TRAIN, *sizes, "--checkpoint", str(file)]) == 0
+    assert cli.main(["evaluate", str(file), *few, *sizes]) == 0
+    elbo, log_p = (float(v) for v in re.findall(r"(?:^ELBO|proposal:) (-?[\d.]+)", capsys.readouterr().out, re.M)[-2:])
+    assert elbo < log_p
+    assert cli.main(["evaluate", "beta-7.7", *few]) == 2
+    assert "there is no checkpoint beta-7.7" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(file), *few, "--model", "autoencoder"]) == 2
+    assert "has no log p(x)" in capsys.readouterr().err
+
+
 def test_strict_and_damaged_data(tmp_path, capsys):
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)

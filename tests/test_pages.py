@@ -104,11 +104,13 @@ def test_the_picture_of_the_ledger_shows_the_ledger():
     """`make figures` draws it; it is a file, so that a change of the ledger could be forgotten there."""
     drawn = re.findall(r"<text[^>]*>([^<]*)</text>", read("book/_static/ledger.svg"))
     shown = [text for row in ledger.rows() for text in (said(row), row.model)]
-    assert drawn == [*shown, "?", "real digits"]
+    floor = f"≥ {ledger.floor().nats:.1f}"
+    assert drawn == [*shown, floor, "real digits: the floor for any model"]
     for page in ("book/index.md", "README.md"):
         alt = re.search(r":alt: (.*)|\[!\[(.*?)\]", read(page))[0]
         numbers = [number for number in re.findall(r"\b\d{3}\b", alt) if number != "100"]  # the mixture's
         assert numbers == [f"{row.nats:.0f}" for row in ledger.rows()]
+        assert f"{ledger.floor().nats:.1f}" in alt
     with Image.open(BOOK / "_static" / "card.png") as card:
         assert card.size == (1200, 630)
 

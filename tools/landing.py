@@ -52,22 +52,26 @@ def draws():
 
 
 def said(row):
-    """A row's number as the ledger says it: a bound is marked."""
-    return ("≤ " if row.kind == "bound" else "") + f"{row.nats:.0f}"
+    """A row's number as the ledger says it: bound and floor are marked."""
+    return f"≥ {row.nats:.1f}" if row.kind == "floor" else ("≤ " if row.kind == "bound" else "") + f"{row.nats:.0f}"
 
 
-def staircase(rows, images):
+def staircase(rows, images, floor):
     """Return a figure: for each row of the ledger its images, and beside them its bar below its number and name.
 
-    ``images``: by the rows' keys, and by "real" for the last row, which nobody knows; ``(SHOWN, 1, H, W)``.
+    ``images``: by the rows' keys, and by "real" for the last row, of which only the ``floor`` is known;
+    ``(SHOWN, 1, H, W)``. In every bar the part below the floor, which no model saves, is hatched.
     """
     fig, axes = plt.subplots(len(rows) + 1, 2, figsize=(5.0, 0.6 * (len(rows) + 1)), width_ratios=(1, 2))
     longest = max(row.nats for row in rows)
     steps = [(row.key, row.nats, said(row), row.model) for row in rows]
-    for (key, nats, number, name), (left, right) in zip([*steps, ("real", 0, "?", "real digits")], axes, strict=True):
+    last = ("real", 0, said(floor), "real digits: the floor for any model")
+    hatch = {"facecolor": "white", "edgecolor": plotting.COLORS["data"], "hatch": "/////", "linewidth": 0.8}
+    for (key, nats, number, name), (left, right) in zip([*steps, last], axes, strict=True):
         plotting.image_grid(images[key], columns=SHOWN, ax=left)
         left.images[0].set_interpolation("none")  # the file keeps the pixels; the reader's screen enlarges them
         right.barh(0, nats, height=0.8, color=plotting.COLORS["data"])
+        right.barh(0, floor.nats, height=0.8, **hatch)
         right.text(0, 0.62, number, weight="bold", fontsize=14)
         right.text(0.24 * longest, 0.62, name)
         right.set(xlim=(0, longest), ylim=(-0.5, 1.4))
@@ -94,7 +98,7 @@ def main():
     # Text stays text, and nothing of the day or of chance gets in: the same ledger gives the same file.
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ledger", "font.family": "sans-serif"})
     rows, images = ledger.rows(), draws()
-    staircase(rows, images).savefig(STATIC / "ledger.svg", metadata={"Date": None, "Creator": None})
+    staircase(rows, images, ledger.floor()).savefig(STATIC / "ledger.svg", metadata={"Date": None, "Creator": None})
     card(rows, images).savefig(STATIC / "card.png", dpi=100, metadata={"Software": None})
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from vae_tutorial import data, likelihoods, models, objectives, pretrained, training
+from vae_tutorial import data, evaluation, likelihoods, models, objectives, pretrained, training
 
 MODELS = {"mlp": models.MLPVAE, "conv": models.ConvVAE, "autoencoder": models.Autoencoder}
 ERRORS = (
@@ -163,22 +163,30 @@ def report(history, model, test, seed):
     print(f" (reconstruction {reconstruction.mean():.2f}, KL {kl.mean():.2f}, {len(elbo):,} images)")
 
 
+def _describe_model(p):
+    none = argparse.SUPPRESS  # then the model's own default holds
+    p.add_argument("--model", choices=MODELS, default="mlp", help="which networks (default: %(default)s)")
+    p.add_argument(
+        "--likelihood", choices=likelihoods.NAMES, default="bernoulli", help="of a pixel (default: %(default)s)"
+    )
+    p.add_argument("--latent-dim", type=int, default=none, help="(default: 20; 2 for an autoencoder)")
+    p.add_argument("--hidden", type=int, nargs="+", default=none, help="widths of mlp and autoencoder (default: 400)")
+    p.add_argument("--channels", type=int, nargs="+", default=none, help="channels of conv (default: 32 64)")
+
+
+def _describe_data(p):
+    p.add_argument("--dataset", choices=data.NAMES, default="mnist", help="which images (default: %(default)s)")
+    p.add_argument("--root", help="folder that holds MNIST/raw (default: VAE_TUTORIAL_DATA, else a cache folder)")
+    p.add_argument("--strict", action="store_true", help="fail where the images cannot be had, without a stand-in")
+
+
 def parse(argv=None):
     """Return the command line as a namespace; argparse ends the process where it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m vae_tutorial", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     p = commands.add_parser("train", help="train a model and measure it")
-    p.add_argument("--model", choices=MODELS, default="mlp", help="which networks (default: %(default)s)")
-    p.add_argument("--dataset", choices=data.NAMES, default="mnist", help="which images (default: %(default)s)")
-    p.add_argument("--root", help="folder that holds MNIST/raw (default: VAE_TUTORIAL_DATA, else a cache folder)")
-    p.add_argument("--strict", action="store_true", help="fail where the images cannot be had, without a stand-in")
-    p.add_argument(
-        "--likelihood", choices=likelihoods.NAMES, default="bernoulli", help="of a pixel (default: %(default)s)"
-    )
-    none = argparse.SUPPRESS  # then the model's own default holds
-    p.add_argument("--latent-dim", type=int, default=none, help="(default: 20; 2 for an autoencoder)")
-    p.add_argument("--hidden", type=int, nargs="+", default=none, help="widths of mlp and autoencoder (default: 400)")
-    p.add_argument("--channels", type=int, nargs="+", default=none, help="channels of conv (default: 32 64)")
+    _describe_model(p)
+    _describe_data(p)
     p.add_argument("--epochs", type=int, default=10, help="passes over the images (default: %(default)s)")
     p.add_argument("--batch-size", type=int, default=128, help="of all processes together (default: %(default)s)")
     p.add_argument("--lr", type=float, default=1e-3, help="Adam's learning rate (default: %(default)s)")
@@ -192,13 +200,48 @@ def parse(argv=None):
     p.add_argument("--device", choices=("cpu", "cuda", "mps"), help="(default: cuda where there is one, else cpu)")
     p.add_argument("--checkpoint", metavar="FILE", help="holds the whole state after each epoch")
     p.add_argument("--resume", metavar="FILE", help="the checkpoint to go on from")
+    p = commands.add_parser("evaluate", help="say how many nats a model needs for an image, and how sure that is")
+    p.add_argument(
+        "what", metavar="NAME_OR_FILE", help="a shipped model, or the checkpoint of a model as described by:"
+    )
+    _describe_model(p)
+    _describe_data(p)
+    p.add_argument("--images", type=int, default=1000, help="how many test images (default: %(default)s)")
+    p.add_argument("--samples", type=int, default=500, help="draws of z for each (default: %(default)s)")
+    p.add_argument("--proposal", choices=("refined", "encoder"), default="refined", help="what z is drawn from")
+    p.add_argument("--seed", type=int, default=0, help="of the draws (default: %(default)s)")
     p = commands.add_parser("pretrained", help="train shipped models anew, and compare them with their cards")
     p.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(pretrained.names())} (default: all)")
     p.add_argument("--folder", default="build/pretrained", help="where they go (default: %(default)s)")
     p.add_argument("--install", action="store_true", help="put them in the place of the shipped ones")
+    p.add_argument("--measure", action="store_true", help="do not train; measure the shipped ones anew")
     p = commands.add_parser("doctor", help="say what on this machine keeps the course from running, and what to do")
     p.add_argument("--json", action="store_true", help="for a bug report")
     return parser.parse_args(argv)
+
+
+def evaluate(arguments):
+    """Print ELBO, its parts and log p(x) of test images, with what speaks against the last; return 0."""
+    if arguments.what in pretrained.names():
+        model = pretrained.load(arguments.what)
+    else:
+        if arguments.model == "autoencoder":
+            raise ValueError("--model autoencoder has no log p(x): it has no prior (chapter 7)")
+        model = build(arguments)
+        training.load_checkpoint(arguments.what, model)
+    where = {"root": arguments.root, "strict": arguments.strict}
+    if model.likelihood.binary:
+        test = data.test_binarization(arguments.dataset, **where)[: arguments.images]
+    else:
+        test = data.load(arguments.dataset, "test", **where).images[: arguments.images].float() / 255
+    generator = torch.Generator().manual_seed(arguments.seed)
+    parts = evaluation.rate_distortion(model.eval(), test, samples=10, generator=generator)
+    found = evaluation.log_marginal(model, test, arguments.samples, generator, proposal=arguments.proposal).summary()
+    print(f"{arguments.what}, {len(test):,} test images of {arguments.dataset}, nats per image")
+    print(f"ELBO {-parts.negative_elbo.value:.2f} ± {parts.negative_elbo.stderr:.2f}", end="")
+    print(f" (rate {parts.rate}, distortion {parts.distortion})")
+    print(f"log p(x), {arguments.proposal} proposal: {found}")
+    return 0
 
 
 def retrain(arguments):
@@ -206,11 +249,11 @@ def retrain(arguments):
     different = False
     for name in arguments.names or pretrained.names():
         print(f"{name}: {pretrained.recipe(name)}", flush=True)
-        found = pretrained.train(name, arguments.folder)
+        found = (pretrained.remeasure if arguments.measure else pretrained.train)(name, arguments.folder)
         print(f"  ELBO {found.elbo}, log p(x) {found.log_p} nats, {found.active_units} active units", end="")
         print(f", {found.seconds:.0f} s", flush=True)
         if arguments.install:
-            pretrained.install(name, arguments.folder)
+            pretrained.install(name, arguments.folder, card_only=arguments.measure)
         for line in pretrained.differences(found, pretrained.card(name)):
             different = True
             print(f"  differs: {line}", flush=True)
@@ -223,8 +266,8 @@ def main(argv=None):
     try:
         if arguments.command == "doctor":
             return doctor.main(["--json"] * arguments.json)
-        if arguments.command == "pretrained":
-            return retrain(arguments)
+        if arguments.command in ("pretrained", "evaluate"):
+            return {"pretrained": retrain, "evaluate": evaluate}[arguments.command](arguments)
         if not 0 <= arguments.warm_up <= 1:
             raise ValueError(f"--warm-up must be a fraction from 0 to 1; got {arguments.warm_up}")
         return train(arguments)
