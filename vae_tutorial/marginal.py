@@ -108,7 +108,7 @@ def log_marginal(
     The estimate is log of the mean over ``samples`` draws of the weights w = p(x | z) p(z) / q(z). With one sample it
     is an ELBO, and it grows with samples, on the average, towards log p(x).
     ``images``: ``(B, C, H, W)`` in [0, 1], and black and white for a Bernoulli likelihood, on the model's device.
-    ``proposal``: ``"encoder"``, q(z | x) as it is; ``"refined"``, :func:`proposals.refine` with ``steps`` of ascent for
+    ``proposal``: ``"encoder"``, q(z | x) as it is; ``"refined"``, ``proposals.refine`` with ``steps`` of ascent for
     each image and a full covariance, 1.15 times as wide, one draw in twenty from the prior, so that no weight exceeds
     20 p(x | z); or a callable from images ``(B, C, H, W)`` to mu and logvar, ``(B, Z)`` each. ``widen``: factor of the
     standard deviations; ``prior_weight``: share of draws from the prior, in [0, 1); for all but "refined" 1 and 0
@@ -116,7 +116,7 @@ def log_marginal(
     Time grows with B * (samples + 3 * steps); memory is bounded. The same generator gives the same numbers.
     Raises ValueError, with the argument's name, for unusable arguments and where log p(x, z) is not a number.
     Sources: Burda, Grosse and Salakhutdinov (2016), equation 8; Cremer, Li and Duvenaud (2018) for the refinement;
-    Owen and Zhou (2000) for the mixture.
+    Owen (2013), chapter 9, for the mixture with the prior.
     """
     check_arguments(model, images, samples, generator)
     if not (callable(proposal) or proposal in ("encoder", "refined")):

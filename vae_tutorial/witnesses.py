@@ -26,8 +26,8 @@ def log_marginal_grid(model, images, points=300, extent=6.0, batch_size=50):
     value at its middle; up to 200 of them, those that matter most for an image, are cut into four along each axis.
     ``error`` is what their last halving changed, what the seam between coarse and fine cells may cost, and what the
     outermost cells hold. No noise, no proposal.
-    ``images``: as for :func:`log_marginal`. Time grows with B * points^Z.
-    Raises ValueError for a latent of more dimensions, for unusable points and extent, and as :func:`log_marginal` does.
+    ``images``: as for ``log_marginal``. Time grows with B * points^Z.
+    Raises ValueError for a latent of more dimensions, for unusable points and extent, and as ``log_marginal`` does.
     """
     check_arguments(model, images, 1, None)
     if model.latent_dim not in (1, 2):
@@ -86,7 +86,7 @@ def log_marginal_annealed(
     z=None,
     progress=None,
 ):
-    """Estimate log p(x) by annealed importance sampling with Hamiltonian Monte Carlo, as :class:`LogMarginal`.
+    """Estimate log p(x) by annealed importance sampling with Hamiltonian Monte Carlo, as ``marginal.LogMarginal``.
 
     Each of the ``chains`` goes from a draw of the prior through p(z) p(x | z)^b, b rising from 0 to 1 over so many
     ``temperatures``, by one transition of ``leapfrog`` steps at each; the encoder is never asked. Step sizes are set
@@ -95,10 +95,10 @@ def log_marginal_annealed(
     ``z``: ``(B, Z)``, for images that were drawn from the model itself: the z that each was drawn from. That is an
     exact draw from p(z | x), and the chains run backwards from it: the estimate is then too *high* on the average, and
     the truth lies between the two (bidirectional Monte Carlo).
-    ``images``: as for :func:`log_marginal`. Time grows with B * chains * temperatures * leapfrog. ``progress``: called
+    ``images``: as for ``log_marginal``. Time grows with B * chains * temperatures * leapfrog. ``progress``: called
     with the number of images done, after each batch.
     Raises ValueError, with the argument's name, for unusable arguments and where log p(x, z) is not a number.
-    Sources: Neal (2001); Wu, Burda, Salakhutdinov and Grosse (2017); Grosse, Ghahramani and Adams (2015) for ``z``.
+    Sources: Neal (2001); Wu et al. (2017); Grosse, Ghahramani and Adams (2015) for ``z``.
     """
     check_arguments(model, images, chains, generator, "chains")
     for name, number in (("temperatures", temperatures), ("leapfrog", leapfrog)):
