@@ -137,7 +137,8 @@ class _State:
         classes = {value for _, kept in self.modules for value in kept.values() if isinstance(value, type)}
         self.classes = [(cls, dict(vars(cls))) for cls in classes if cls.__module__.startswith("vae_tutorial")]
         # What is changed in place: a mutant that runs an earlier cell again may fill its dictionary or draw its numbers.
-        values = [value for value in names.values() if isinstance(value, dict | list | torch.Generator)]
+        values = [value for name, value in names.items() if name != "__builtins__"]
+        values = [value for value in values if isinstance(value, dict | list | torch.Generator)]
         self.filled = [(value, value.copy()) for value in values if not isinstance(value, torch.Generator)]
         self.generators = [(value, value.get_state()) for value in values if isinstance(value, torch.Generator)]
         self.chance = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
