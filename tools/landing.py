@@ -73,7 +73,7 @@ def staircase(rows, images, floor):
         right.barh(0, nats, height=0.8, color=plotting.COLORS["data"])
         right.barh(0, floor.nats, height=0.8, **hatch)
         right.text(0, 0.62, number, weight="bold", fontsize=14)
-        right.text(0.24 * longest, 0.62, name)
+        right.text(0.28 * longest, 0.62, name)
         right.set(xlim=(0, longest), ylim=(-0.5, 1.4))
         right.set_axis_off()
     return fig
