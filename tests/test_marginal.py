@@ -126,6 +126,15 @@ def test_annealing_brackets_the_truth_on_the_models_own_images(small):
     below, above = evaluation.mean(truth - lower.value), evaluation.mean(upper.value - truth)
     assert below.value > -3 * below.stderr
     assert above.value > -3 * above.stderr
+    assert (lower.summary().upper, upper.summary().upper) == (False, True)
+    # One chain's weight is 1 on the average, in units of p(x); and backwards its inverse is. Both fail where a weight
+    # is taken after the transition instead of before.
+    for start, sign in ((None, 1), (z.repeat(100, 1), -1)):
+        many = x.repeat(100, 1, 1, 1)
+        one = evaluation.log_marginal_annealed(model, many, 12, 1, 3, seeded(9), batch_size=1000, z=start)
+        weight = evaluation.mean(torch.exp(sign * (one.value - truth.repeat(100))))
+        assert abs(weight.value - 1) < 4 * weight.stderr
+        assert weight.stderr < 0.06
     # One temperature is importance sampling from the prior: too low, and the other way too high.
     one = evaluation.log_marginal_annealed(model, x, temperatures=1, chains=2, leapfrog=1, generator=seeded(7))
     back = evaluation.log_marginal_annealed(model, x, temperatures=1, chains=2, leapfrog=1, generator=seeded(8), z=z)

@@ -79,7 +79,7 @@ def test_witnesses_that_never_ask_the_encoder_agree_with_the_refined_estimate(na
     below, above = simulated["refined minus lower"], simulated["upper minus refined"]
     assert below[0] > -3 * below[1]
     assert above[0] > -3 * above[1]
-    assert simulated["upper minus lower"][0] < 1
+    assert simulated["upper minus lower"][0] < (1 if name == "mlp" else 1.5)
     if name == "mlp-2d":
         assert all(abs(test[f"{way} minus grid"][0]) < 0.1 for way in ("refined", "annealed"))
         assert test["error of the grid"] < 0.02

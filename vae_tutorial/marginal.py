@@ -31,8 +31,8 @@ class MarginalSummary(NamedTuple):
 
     ``ess``: the median effective sample size, of ``samples``; ``low``: the share of images where it is below 10, or
     below a fifth of samples where these are fewer than 50; ``change``: what the mean gained from half of the draws to
-    all, nats, about half of what is still missing where the weights are tame, and much less where they are not;
-    ``fallbacks``: images whose refined proposal was not used.
+    all, nats, about what is still missing where the weights are tame, and much less than that where they are not;
+    ``fallbacks``: images whose refined proposal was not used; ``upper``: whether the estimate is too high on average.
     """
 
     value: float
@@ -42,6 +42,7 @@ class MarginalSummary(NamedTuple):
     change: float
     samples: int
     fallbacks: int
+    upper: bool = False
 
     @property
     def trusted(self):
@@ -50,7 +51,7 @@ class MarginalSummary(NamedTuple):
 
     def __str__(self):
         few = min(FEW, self.samples / 5)
-        doubt = "" if self.trusted else "; TOO LOW, do not trust it"
+        doubt = "" if self.trusted else f"; TOO {'HIGH' if self.upper else 'LOW'}, do not trust it"
         fallen = f"; {self.fallbacks} images fell back to the encoder's q" if self.fallbacks else ""
         return (
             f"{self.value:.2f} ± {self.stderr:.2f} nats (median ESS {self.ess:.0f} of {self.samples}, "
@@ -66,7 +67,8 @@ class LogMarginal(NamedTuple):
     (sum w)^2 / sum w^2, between 1 and the number of samples; where it is a handful, neither the estimate nor its error
     means much. A high ess does not prove that no part of the posterior was missed. ``half``: the mean of the estimates
     from either half of the draws (nan where there is one draw). ``fallback``: whether the refined proposal diverged and
-    the encoder's stood in. ``samples``: how many draws, an int.
+    the encoder's stood in. ``samples``: how many draws, an int. ``upper``: whether it is too high on the average
+    instead, as annealing backwards is.
     """
 
     value: torch.Tensor
@@ -75,6 +77,7 @@ class LogMarginal(NamedTuple):
     half: torch.Tensor
     fallback: torch.Tensor
     samples: int
+    upper: bool = False
 
     def summary(self):
         """Return the mean over the images with its signs of trouble, as :class:`MarginalSummary`."""
@@ -87,6 +90,7 @@ class LogMarginal(NamedTuple):
             change=(value - self.half).mean().item(),
             samples=self.samples,
             fallbacks=int(self.fallback.sum()),
+            upper=self.upper,
         )
 
 

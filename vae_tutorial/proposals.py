@@ -40,8 +40,8 @@ def refine(model, images, steps=300, lr=0.05, generator=None, covariance="diagon
     ``steps`` of Adam with two draws of z each; the learning rate falls from ``lr`` to 0 along a cosine, and the decoder
     stays as it is. ``covariance``: "diagonal", as the encoder's, or "full". An encoder may stand in the wrong place:
     where the best of 1,000 draws from the prior has a higher log p(x, z) than the encoder's mean, the ascent begins
-    there too, and the higher end wins. Where no end is finite and as good as the encoder's Gaussian, that is returned,
-    and ``diverged`` is true.
+    there too, and the higher end wins. Where no end is finite and as good as the encoder's Gaussian (to a nat: both are
+    means of 20 draws), that is returned, and ``diverged`` is true.
     ``images``: ``(B, C, H, W)``. Raises ValueError for unusable arguments and for weights that are nan.
     Source: Cremer, Li and Duvenaud (2018), who measure by it what amortization costs.
     """
@@ -113,7 +113,7 @@ def refined_mixture(model, images, steps, lr, generator, full):
     heights = elbo.new_full((2, len(mu)), -math.inf)
     heights[0], heights[1, other] = elbo[: len(mu)], elbo[len(mu) :]
     diverged = heights.amax(0) < _elbo(model, images, start.mu[0], start.tril[0], eps) - 1
-    # By their ELBOs, but none that counts below a tenth: an ELBO is less than the mass that it stands for.
+    # By their ELBOs, but none that counts below a twelfth: an ELBO is less than the mass that it stands for.
     share = (heights.masked_fill(diverged, 0.0).softmax(0) + 0.1) * heights.isfinite()
     share[0, diverged], share[1, diverged] = 1.0, 0.0
     ends = []

@@ -94,7 +94,8 @@ def log_marginal_annealed(
     stay, so that the weights are unbiased. ``ess``, ``half`` and ``stderr`` are those of the chains' weights.
     ``z``: ``(B, Z)``, for images that were drawn from the model itself: the z that each was drawn from. That is an
     exact draw from p(z | x), and the chains run backwards from it: the estimate is then too *high* on the average, and
-    the truth lies between the two (bidirectional Monte Carlo).
+    on the average the truth lies between the two (bidirectional Monte Carlo). These chains share their start, so that
+    ``stderr`` is too small.
     ``images``: as for ``log_marginal``. Time grows with B * chains * temperatures * leapfrog. ``progress``: called
     with the number of images done, after each batch.
     Raises ValueError, with the argument's name, for unusable arguments and where log p(x, z) is not a number.
@@ -120,7 +121,7 @@ def log_marginal_annealed(
         rows.append((*found, torch.zeros(len(x), dtype=torch.bool, device=x.device)))
         if progress is not None:
             progress(first + len(x))
-    return LogMarginal(*(torch.cat(column) for column in zip(*rows, strict=True)), chains)
+    return LogMarginal(*(torch.cat(column) for column in zip(*rows, strict=True)), chains, z is not None)
 
 
 class _Annealing:
