@@ -136,12 +136,12 @@ class _State:
         ]
         classes = {value for _, kept in self.modules for value in kept.values() if isinstance(value, type)}
         self.classes = [(cls, dict(vars(cls))) for cls in classes if cls.__module__.startswith("vae_tutorial")]
-        # What is changed in place: a mutant that runs an earlier cell again may fill its dictionary or draw its numbers.
+        # What is changed in place: a mutant that runs an earlier cell again may fill its dictionary, draw its numbers.
         values = [value for name, value in names.items() if name != "__builtins__"]
         values = [value for value in values if isinstance(value, dict | list | torch.Generator)]
         self.filled = [(value, value.copy()) for value in values if not isinstance(value, torch.Generator)]
         self.generators = [(value, value.get_state()) for value in values if isinstance(value, torch.Generator)]
-        self.chance = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
+        self.chance = torch.get_rng_state(), numpy.random.get_state(), random.getstate()  # noqa: NPY002 - all that is
 
     def restore(self):
         import numpy
@@ -161,7 +161,7 @@ class _State:
                 if vars(cls).get(key) is not value and key not in ("__dict__", "__weakref__"):
                     setattr(cls, key, value)
         torch.set_rng_state(self.chance[0])
-        numpy.random.set_state(self.chance[1])
+        numpy.random.set_state(self.chance[1])  # noqa: NPY002
         random.setstate(self.chance[2])
 
 
