@@ -82,11 +82,11 @@ def measured(model, x):
     return parts.elbo.mean().item(), parts.kl.mean().item(), (mean - x).square().mean().item()
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="300 images, one training, 1 and 2 passes")
     parser.add_argument("--folder", help="where to write logistics.json, if not into the package")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     quick, start = arguments.quick, time.perf_counter()
     images, seeds, passes = (300, 1, (1, 2)) if quick else (10_000, 3, (5, 30))
     train = data.load("mnist", "train", strict=not quick).images[:images].float() / 255

@@ -75,17 +75,18 @@ def test_witnesses_that_never_ask_the_encoder_agree_with_the_refined_estimate(na
     test, simulated = found["test"], found["simulated"]
     assert test["images"] >= 200
     difference, error = test["annealed minus refined"]
-    assert abs(difference) < 3 * error + 0.35  # annealing is too low by what its bracket says
+    # Annealing is the looser of the two: on real images it is too low by as much as on simulated ones.
+    assert -simulated["refined minus lower"][0] - 3 * error - 0.1 < difference < 3 * error
     below, above = simulated["refined minus lower"], simulated["upper minus refined"]
     assert below[0] > -3 * below[1]
     assert above[0] > -3 * above[1]
-    assert simulated["upper minus lower"][0] < (1 if name == "mlp" else 1.5)
+    assert simulated["upper minus lower"][0] < (1 if name == "mlp" else 2)
     if name == "mlp-2d":
         assert all(abs(test[f"{way} minus grid"][0]) < 0.1 for way in ("refined", "annealed"))
         assert test["error of the grid"] < 0.02
     if name == "beta-0.1":
         assert test["refined minus encoder"][0] > 6.5
-    assert "annealed minus refined" in card._repr_markdown_()
+    assert f"by annealing {test['annealed'][0]:.2f}" in card._repr_markdown_()
 
 
 def test_a_card_measured_anew_is_the_card_but_for_the_draws(tiny, capsys):

@@ -69,8 +69,15 @@ class Card(NamedTuple):
         rows = {"recipe": how, **{key: value for key, value in self._asdict().items() if value is not None}}
         del rows["name"]
         rows["log_p_encoder"] = self.said_of_the_encoder()
-        witnesses = stored.load("witnesses").values if "witnesses" in stored.names() else {}
-        rows |= {"annealed " + key.replace("_", " "): value for key, value in witnesses.get(self.name, {}).items()}
+        witness = stored.load("witnesses").values.get(self.name)
+        if witness is not None:
+            test, simulated = witness["test"], witness["simulated"]
+            means = {way: evaluation.Mean(*test[way][:2]) for way in ("annealed", "refined")}
+            rows["without the encoder"] = (
+                f"by annealing {means['annealed']} on the first {test['images']} test images, where the refined proposal "
+                f"gives {means['refined']}; on {simulated['images']} images drawn from the model between "
+                f"{simulated['lower'][0]:.2f} and {simulated['upper'][0]:.2f}"
+            )
         lines = "\n".join(f"| {field.replace('_', ' ')} | {value} |" for field, value in rows.items())
         return f"| card | {self.name} |\n|:--|:--|\n{lines}"
 
