@@ -74,8 +74,8 @@ class Card(NamedTuple):
             test, simulated = witness["test"], witness["simulated"]
             means = {way: evaluation.Mean(*test[way][:2]) for way in ("annealed", "refined")}
             rows["without the encoder"] = (
-                f"by annealing {means['annealed']} on the first {test['images']} test images, where the refined proposal "
-                f"gives {means['refined']}; on {simulated['images']} images drawn from the model between "
+                f"by annealing {means['annealed']} on the first {test['images']} test images, where the refined "
+                f"proposal gives {means['refined']}; on {simulated['images']} images drawn from the model between "
                 f"{simulated['lower'][0]:.2f} and {simulated['upper'][0]:.2f}"
             )
         lines = "\n".join(f"| {field.replace('_', ' ')} | {value} |" for field, value in rows.items())
