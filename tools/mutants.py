@@ -28,6 +28,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import time
 import traceback
@@ -222,8 +223,11 @@ def main(argv=None):
     os.environ.update({"TQDM_DISABLE": "1", "MPLBACKEND": "Agg"})
     os.chdir(NOTEBOOKS)
     warnings.filterwarnings("ignore", message=".*non-interactive.*")
-    alive = 0
-    for number in arguments.numbers or chapters():
+    numbers, alive = arguments.numbers or list(chapters()), 0
+    if len(numbers) > 1:  # each in a process of its own: a chapter may turn gradients off, or set threads and styles
+        again = [sys.executable, __file__, "--match", arguments.match]
+        return max(subprocess.run([*again, number]).returncode for number in numbers)
+    for number in numbers:
         start = time.perf_counter()
         results = run_chapter(number, arguments.match)
         for mutant, outcome in results:
