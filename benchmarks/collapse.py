@@ -12,14 +12,13 @@ The curves: the ELBO as a mean over the pass in training, and on every fifth tes
 tiny, to see that it runs.
 """
 
-import argparse
-import json
-import time
-from pathlib import Path
+import functools
+import itertools
 
+import _common
 import torch
 
-from vae_tutorial import data, evaluation, models, objectives, stored, training
+from vae_tutorial import data, evaluation, models, objectives, training
 
 WAYS = {
     "plain": {},
@@ -57,51 +56,29 @@ def trained(way, lr, seed, images, test, passes):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="folder for the finished trainings")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--folder", type=Path, help="where the result goes, if not into the package")
-    arguments = parser.parse_args(argv)
+    arguments = _common.parse(__doc__, argv, seeds=3)
     seeds, passes, count = (1, 2, 200) if arguments.quick else (arguments.seeds, 200, 4000)
-    if arguments.quick and arguments.folder is None:
-        parser.error("--quick needs --folder: a tiny run is no result")
-    strict = not arguments.quick
-    grey = data.load("mnist", "train", strict=strict).images[:10_000]
+    grey = data.load("mnist", "train", strict=not arguments.quick).images[:10_000]
     images = data.binarize(grey, torch.Generator().manual_seed(1))[:count]
-    test = data.test_binarization("mnist", strict=strict)
+    test = data.test_binarization("mnist", strict=not arguments.quick)
 
     runs, minutes = [], 0.0
-    for seed in range(seeds):
-        for lr in STEPS:
-            for way in WAYS:
-                kept = arguments.keep and arguments.keep / f"{way} {lr} {seed}.json"
-                if kept and kept.exists():
-                    run = json.loads(kept.read_text("utf-8"))
-                else:
-                    start = time.process_time()
-                    run = trained(way, lr, seed, images, test, passes)
-                    run["minutes"] = (time.process_time() - start) / 60
-                    if kept:
-                        kept.parent.mkdir(parents=True, exist_ok=True)
-                        kept.write_text(json.dumps(run), "utf-8")
-                minutes += run.pop("minutes")
-                runs.append(run)
-                awake = sum(nats > 0.1 for nats in run["unit_kl"])
-                print(
-                    f"seed {seed}, step {lr}, {way:11}: training {run['train']['elbo']:8.2f}, "
-                    f"test {run['test']['elbo']:8.2f}, {awake} units awake",
-                    flush=True,
-                )
-    stored.write(
-        "collapse",
-        {"passes": passes, "images": count, "runs": runs},
-        command="python benchmarks/collapse.py" + (f" --seeds {seeds}" if seeds != 3 else ""),
-        protocol=" ".join(__doc__.split("\n\n")[2].split()),
-        trainings=seeds,
-        minutes=minutes,
-        folder=arguments.folder,
-    )
+    for seed, lr, way in itertools.product(range(seeds), STEPS, WAYS):
+        run, took = _common.kept(
+            arguments.keep,
+            f"{way} {lr} {seed}",
+            functools.partial(trained, way, lr, seed, images, test, passes),
+        )
+        runs.append(run)
+        minutes += took
+        awake = sum(nats > 0.1 for nats in run["unit_kl"])
+        print(
+            f"seed {seed}, step {lr}, {way:11}: training {run['train']['elbo']:8.2f}, "
+            f"test {run['test']['elbo']:8.2f}, {awake} units awake",
+            flush=True,
+        )
+    values = {"passes": passes, "images": count, "runs": runs}
+    _common.write("collapse", values, __doc__, seeds, 3, minutes, arguments.folder)
 
 
 if __name__ == "__main__":

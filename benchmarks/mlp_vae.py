@@ -13,13 +13,13 @@ deviations; medians over images. ``--keep``: a folder for the finished trainings
 that was cut off goes on. ``--quick`` runs it tiny, to see that it runs.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
+import _common
 import torch
 
-from vae_tutorial import data, evaluation, models, objectives, stored, training
+from vae_tutorial import data, evaluation, models, objectives, training
 
 WAYS = {"default": {}, "deeper": {"hidden": (400, 400)}, "wider code": {"latent_dim": 50}}
 
@@ -31,9 +31,9 @@ def trained(way, seed, images, epochs, folder):
     path = folder / f"{way} {seed} {epochs}"
     if path.exists():
         return model, training.load_checkpoint(path, model)
-    earlier = sorted(folder.glob(f"{way} {seed} *"))
-    resume = earlier[-1] if earlier else None
-    part = path.with_name("part")
+    part = path.with_name(f"part of {path.name}")  # of a training that was cut off
+    finished = sorted(folder.glob(f"{way} {seed} *"))
+    resume = part if part.exists() else finished[-1] if finished else None
     history = training.fit(model, images, epochs=epochs, seed=seed, checkpoint=part, resume=resume, progress=False)
     part.rename(path)
     return model, history
@@ -67,20 +67,13 @@ def few(model, x):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--keep", type=Path, help="folder for the finished trainings")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--folder", type=Path, help="where the result goes, if not into the package")
-    arguments = parser.parse_args(argv)
-    if arguments.quick and arguments.folder is None:
-        parser.error("--quick needs --folder: a tiny run is no result")
+    arguments = _common.parse(__doc__, argv, seeds=5)
     seeds, epochs, count = (2, 1, 300) if arguments.quick else (arguments.seeds, 10, 60_000)
     grey = data.load("mnist", "train", strict=not arguments.quick).images[:count]
     test = data.test_binarization("mnist", strict=not arguments.quick)
     black_and_white = data.binarize(grey, torch.Generator().manual_seed(0))
     if arguments.quick:
-        test = test[:50]
+        test = test[:10]
 
     runs, each, seconds = [], [], 0.0
     with tempfile.TemporaryDirectory() as temporary:
@@ -105,15 +98,9 @@ def main(argv=None):
                     run["longer"] = elbos(model, test).mean().item()
                 runs.append(run)
                 print({k: round(v, 2) if isinstance(v, float) else v for k, v in run.items()}, flush=True)
-    stored.write(
-        "mlp_vae",
-        {"runs": runs, "epochs": epochs, "difference_stderr": evaluation.mean(each[1] - each[0]).stderr},
-        command="python benchmarks/mlp_vae.py" + (f" --seeds {seeds}" if seeds != 5 else ""),
-        protocol=" ".join(__doc__.split("\n\n")[2].split()),
-        trainings=seeds,
-        minutes=seconds / 60,
-        folder=arguments.folder,
-    )
+    difference = evaluation.mean(each[1] - each[0]).stderr
+    values = {"runs": runs, "epochs": epochs, "difference_stderr": difference}
+    _common.write("mlp_vae", values, __doc__, seeds, 5, seconds / 60, arguments.folder)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ binarization, before and after; and after it each unit's mean KL on them. Units 
 ``--keep``: a folder that holds each finished training. ``--quick`` runs it tiny, to see that it runs.
 """
 
-import argparse
-import json
-import time
-from pathlib import Path
+import functools
+import itertools
 
+import _common
 import torch
 
-from vae_tutorial import data, evaluation, objectives, pretrained, stored, training
+from vae_tutorial import data, evaluation, objectives, pretrained, training
 
 BETA = 20
 STARTS = ("beta-20", "beta-10", "beta-1")
@@ -59,48 +58,28 @@ def trained_on(start, seed, grey, images, passes):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="folder for the finished trainings")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--folder", type=Path, help="where the result goes, if not into the package")
-    arguments = parser.parse_args(argv)
-    if arguments.quick and arguments.folder is None:
-        parser.error("--quick needs --folder: a tiny run is no result")
+    arguments = _common.parse(__doc__, argv, seeds=3)
     seeds, passes, count = (1, 1, 300) if arguments.quick else (arguments.seeds, 6, 60_000)
     grey = data.load("mnist", "train", strict=not arguments.quick).images[:count]
     images = data.binarize(grey[:10_000], torch.Generator().manual_seed(1))
 
     runs, minutes = [], 0.0
-    for seed in range(seeds):
-        for start in STARTS:
-            kept = arguments.keep and arguments.keep / f"{start} {seed}.json"
-            if kept and kept.exists():
-                run = json.loads(kept.read_text("utf-8"))
-            else:
-                begun = time.process_time()
-                run = trained_on(start, seed, grey, images, passes)
-                run["minutes"] = (time.process_time() - begun) / 60
-                if kept:
-                    kept.parent.mkdir(parents=True, exist_ok=True)
-                    kept.write_text(json.dumps(run), "utf-8")
-            minutes += run.pop("minutes")
-            runs.append(run)
-            before, after = run["before"], run["after"]
-            print(
-                f"seed {seed}, from {start:7}: objective {before['objective']:7.2f} to {after['objective']:7.2f}, "
-                f"units {before['units']} to {after['units']}",
-                flush=True,
-            )
-    stored.write(
-        "pruning",
-        {"passes": passes, "images": count, "runs": runs},
-        command="python benchmarks/pruning.py" + (f" --seeds {seeds}" if seeds != 3 else ""),
-        protocol=" ".join(__doc__.split("\n\n")[2].split()),
-        trainings=seeds,
-        minutes=minutes,
-        folder=arguments.folder,
-    )
+    for seed, start in itertools.product(range(seeds), STARTS):
+        run, took = _common.kept(
+            arguments.keep,
+            f"{start} {seed}",
+            functools.partial(trained_on, start, seed, grey, images, passes),
+        )
+        runs.append(run)
+        minutes += took
+        before, after = run["before"], run["after"]
+        print(
+            f"seed {seed}, from {start:7}: objective {before['objective']:7.2f} to {after['objective']:7.2f}, "
+            f"units {before['units']} to {after['units']}",
+            flush=True,
+        )
+    values = {"passes": passes, "images": count, "runs": runs}
+    _common.write("pruning", values, __doc__, seeds, 3, minutes, arguments.folder)
 
 
 if __name__ == "__main__":

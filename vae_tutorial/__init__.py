@@ -1,9 +1,9 @@
 """The package behind the course "Variational autoencoders, in nats".
 
-Read its modules in this order; each imports only from those above it:
-``information``, ``exact``, ``data``, ``likelihoods``, ``models``, ``objectives``, ``plotting``, ``diagrams``,
-``training``, ``proposals``, ``marginal``, ``witnesses``, ``evaluation``, ``stored``, ``pretrained``, ``ledger``,
-``explorers``.
+Read its modules in this order. Begin with ``examples/vae.py``, the whole idea in one file, and then:
+``models``, ``objectives``, ``training``. Look up the others when a chapter uses them:
+``information``, ``exact``, ``data``, ``likelihoods``, ``plotting``, ``diagrams``, ``proposals``, ``marginal``,
+``witnesses``, ``evaluation``, ``stored``, ``pretrained``, ``ledger``, ``explorers``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 

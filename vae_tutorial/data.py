@@ -1,36 +1,25 @@
 """Images to learn from: MNIST, Fashion-MNIST, and scikit-learn's digits as a stand-in where neither can be had."""
 
+from __future__ import annotations
+
 import hashlib
 import os
-import queue
-import socket
-import tempfile
-import threading
-import urllib.error
-import urllib.request
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
+from vae_tutorial import _checks, _download
 
 __all__ = ["DataError", "Images", "StandInWarning", "binarize", "load", "test_binarization"]
 
-_TORCHVISION = {"mnist": "MNIST", "fashion": "FashionMNIST"}
-NAMES = (*_TORCHVISION, "digits")
+NAMES = (*_download.FOLDERS, "digits")
 SPLITS = ("train", "test")
-# The official contents of the unpacked files: size in bytes and SHA-256. torchvision checks the downloads only.
-_OFFICIAL = {
-    "train-images-idx3-ubyte": (47040016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    "train-labels-idx1-ubyte": (60008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    "t10k-images-idx3-ubyte": (7840016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-    "t10k-labels-idx1-ubyte": (10008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-}
-# A mirror that says nothing for so long counts as out of reach.
-_PATIENCE_SECONDS = 5.0
-_unreachable = set()  # data sets whose download failed in this process: asked once, not in every cell
+_told = set()  # data sets for which the stand-in was announced in this process: once, not in every cell
 
 
 class DataError(RuntimeError):
@@ -45,8 +34,8 @@ class StandInWarning(UserWarning):
 class Images:
     """``images``: uint8 ``(N, 1, 28, 28)``. ``labels``: int64 ``(N,)``. ``name``: of what was really loaded."""
 
-    images: torch.Tensor
-    labels: torch.Tensor
+    images: Tensor
+    labels: Tensor
     name: str
     split: str
 
@@ -54,12 +43,19 @@ class Images:
         return len(self.images)
 
 
-def load(name="mnist", split="train", *, root=None, device="cpu", strict=False):
+def load(
+    name: Literal["mnist", "fashion", "digits"] = "mnist",
+    split: Literal["train", "test"] = "train",
+    *,
+    root: str | os.PathLike | None = None,
+    device: str | torch.device = "cpu",
+    strict: bool = False,
+) -> Images:
     """Return the images and labels of a data set as :class:`Images` on ``device``.
 
     ``name``: ``"mnist"``, ``"fashion"`` or ``"digits"``. ``split``: ``"train"`` or ``"test"``.
     ``root``: the folder that holds ``MNIST/raw`` or ``FashionMNIST/raw``; else ``$VAE_TUTORIAL_DATA``; else a cache
-    folder of the user's. What is not there is downloaded to it by torchvision, checksums verified.
+    folder of the user's. What is not there is downloaded to it, from torchvision's mirrors, checksums verified.
     Where that cannot be done, scikit-learn's digits stand in, with one warning; with ``strict=True`` it is an error.
 
     Raises ValueError for an unknown name or split, DataError for damaged files (whatever ``strict`` says: a file that
@@ -68,35 +64,44 @@ def load(name="mnist", split="train", *, root=None, device="cpu", strict=False):
     _one_of("name", name, NAMES)
     _one_of("split", split, SPLITS)
     if name != "digits":
-        root = find_root(root)
+        dataset = _torchvision_class(name)
         try:
-            _ensure(name, root)
-        except _Unavailable as reason:
+            root = _download.find_root(root)
+            _download.ensure(name, root, dataset.mirrors, dataset.resources)
+        except _download.Unavailable as reason:
             if strict:
-                raise DataError(f"{name} is not in {root} and could not be downloaded: {reason}") from None
-            _warn_once(name, root, reason)
+                raise DataError(str(reason)) from None
+            _warn_once(name, reason)
             name = "digits"
     images, labels = _digits(split) if name == "digits" else _read(name, split, root)
     return Images(images.to(device), labels.to(device), name, split)
 
 
-def binarize(images, generator=None):
+def binarize(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return black-and-white images: each pixel is on with its grey value as the probability.
 
     ``images``: uint8 in 0..255, or floating in [0, 1]; any shape. Returns 0.0 and 1.0 as float32, the same shape.
     ``generator``: a ``torch.Generator`` on the images' device, for a result that can be repeated.
-    Raises ValueError for values outside [0, 1].
+    Raises ValueError for values outside [0, 1], and for bytes of 0 and 1 alone: they are black and white already.
     Source: Salakhutdinov and Murray (2008); drawn anew for each batch in training, as Burda et al. (2016) do.
     """
+    images = _checks.tensor(images, "images")
     if images.dtype == torch.uint8:
+        _checks.grey_levels(images, "images")
         # A draw from 0..254 is below v in v cases of 255: the probability v / 255, to within 3e-10.
         draw = torch.randint(0, 255, images.shape, dtype=torch.uint8, generator=generator, device=images.device)
         return (draw < images).float()
-    check_unit_interval(images, "images")
+    _checks.unit_interval(images, "images")
     return (torch.rand(images.shape, generator=generator, device=images.device) < images).float()
 
 
-def test_binarization(name="mnist", *, root=None, device="cpu", strict=False):
+def test_binarization(
+    name: Literal["mnist", "fashion", "digits"] = "mnist",
+    *,
+    root: str | os.PathLike | None = None,
+    device: str | torch.device = "cpu",
+    strict: bool = False,
+) -> Tensor:
     """Return the ledger's test images: the test set binarized once and for all, float32 ``(N, 1, 28, 28)``.
 
     The arguments are those of :func:`load`. The draw is the same on every machine and device, and for every release
@@ -107,37 +112,12 @@ def test_binarization(name="mnist", *, root=None, device="cpu", strict=False):
     return torch.from_numpy(draw < grey).float().to(device)
 
 
-test_binarization.__test__ = False  # its name begins like a test's, but pytest must not collect it
-
-
-def check_unit_interval(x, name="x"):
-    """Raise ValueError unless ``x`` is a floating tensor with every value in [0, 1]."""
-    if not x.is_floating_point():
-        raise ValueError(
-            f"{name} has dtype {x.dtype}; expected floating values in [0, 1]: use data.binarize(images) or images / 255"
-        )
-    low, high = (v.item() for v in x.aminmax()) if x.numel() else (0.0, 1.0)
-    if not (low >= 0 and high <= 1):  # written so that NaN fails too
-        raise ValueError(f"{name} ranges from {low:g} to {high:g}; pixels must lie in [0, 1] (divide bytes by 255)")
-
-
-class _Unavailable(Exception):
-    pass
+test_binarization.__test__ = False  # ty: ignore[missing-attribute]  # its name begins like a test's, but pytest must not collect it
 
 
 def _one_of(argument, value, known):
     if value not in known:
         raise ValueError(f"{argument} must be one of {', '.join(map(repr, known))}; got {value!r}")
-
-
-def find_root(root):
-    if root is None:
-        root = os.environ.get("VAE_TUTORIAL_DATA")
-    if not root:
-        from platformdirs import user_cache_dir
-
-        root = user_cache_dir("vae_tutorial", appauthor=False)
-    return Path(root).expanduser()
 
 
 def _torchvision_class(name):
@@ -150,72 +130,22 @@ def _torchvision_class(name):
             f"torchvision does not fit torch {torch.__version__} ({str(error).splitlines()[0]}). Install the pair that "
             "belongs together: pip uninstall -y torch torchvision, then pip install torch torchvision"
         ) from error
-    return getattr(torchvision.datasets, _TORCHVISION[name])
-
-
-def _raw_files(dataset, root):
-    # torchvision's own list of resources names the files; without ".gz" they are the unpacked ones.
-    folder = root / dataset.__name__ / "raw"
-    return [folder / Path(resource).stem for resource, _ in dataset.resources]
-
-
-def _ensure(name, root):
-    """Download what is missing, beside its place first, so that a broken download leaves nothing behind."""
-    dataset = _torchvision_class(name)
-    files = _raw_files(dataset, root)
-    if all(file.is_file() for file in files):
-        return
-    if (name, root) in _unreachable:
-        raise _Unavailable("it was tried before in this process")
-    patience = socket.getdefaulttimeout()
-    try:
-        _reach(dataset.mirrors)
-        root.mkdir(parents=True, exist_ok=True)
-        socket.setdefaulttimeout(_PATIENCE_SECONDS)  # torchvision sets none: a stalled download would hang for ever
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
-            dataset(folder, download=True)
-            files[0].parent.mkdir(parents=True, exist_ok=True)
-            for new, file in zip(_raw_files(dataset, Path(folder)), files, strict=True):
-                new.replace(file)
-    except (OSError, RuntimeError) as error:  # out of reach, refused, a read-only folder, a full disk, a bad checksum
-        _unreachable.add((name, root))
-        raise _Unavailable(f"{type(error).__name__}: {error}") from error
-    finally:
-        socket.setdefaulttimeout(patience)
-
-
-def _reach(mirrors):
-    # In threads, because looking up a host's name can hang for minutes and obeys no timeout.
-    answers = queue.SimpleQueue()
-
-    def ask(mirror):
-        try:
-            with urllib.request.urlopen(urllib.request.Request(mirror, method="HEAD"), timeout=_PATIENCE_SECONDS):
-                answers.put(True)
-        except urllib.error.HTTPError:
-            answers.put(True)  # it refuses this request, but somebody is there: the download will tell
-        except (OSError, ValueError):
-            answers.put(False)
-
-    for mirror in mirrors:
-        threading.Thread(target=ask, args=(mirror,), daemon=True).start()
-    try:
-        reached = any(answers.get(timeout=_PATIENCE_SECONDS) for _ in mirrors)
-    except queue.Empty:
-        reached = False
-    if not reached:
-        raise ConnectionError(f"none of {', '.join(mirrors)} answered within {_PATIENCE_SECONDS:g} s")
+    return getattr(torchvision.datasets, _download.FOLDERS[name])
 
 
 def _read(name, split, root):
     dataset = _torchvision_class(name)
-    if name == "mnist":
-        prefix = "train" if split == "train" else "t10k"
-        for file in _raw_files(dataset, root):
-            if file.name.startswith(prefix):
-                _check_contents(name, root, file)
+    prefix = "train" if split == "train" else "t10k"
     try:
+        if name == "mnist":
+            for file in _download.raw_files(name, root):
+                if file.name.startswith(prefix):
+                    _check_contents(root, file)
         read = dataset(root, train=split == "train", download=False)
+    except PermissionError as error:
+        raise DataError(f"the files of {name!r} in {root} cannot be read ({error})") from error
+    except DataError:
+        raise
     except Exception as error:  # torchvision fails in many ways on bytes that are no image file
         raise _damaged(name, root, f"{type(error).__name__}: {error}") from error
     images, labels = read.data.unsqueeze(1), read.targets
@@ -226,16 +156,16 @@ def _read(name, split, root):
     return images, labels.long()
 
 
-def _check_contents(name, root, file):
+def _check_contents(root, file):
     # A file of the official size must have the official contents. A smaller one may be somebody's own selection:
     # its form is checked when it is read.
-    size, digest = _OFFICIAL[file.name]
+    size, digest = _download.OFFICIAL[file.name]
     if file.stat().st_size == size and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-        raise _damaged(name, root, f"{file.name} does not have the official SHA-256")
+        raise _damaged("mnist", root, f"{file.name} does not have the official SHA-256")
 
 
 def _damaged(name, root, what):
-    folder = root / _TORCHVISION[name] / "raw"
+    folder = root / _download.FOLDERS[name] / "raw"
     return DataError(f"the files of {name!r} in {folder} are damaged ({what}). Delete them to download them again")
 
 
@@ -251,11 +181,11 @@ def _digits(split):
     return (large * 255).round().to(torch.uint8)[chosen], torch.from_numpy(bunch.target).long()[chosen]
 
 
-def _warn_once(name, root, reason):
-    if ("told", name) not in _unreachable:
-        _unreachable.add(("told", name))
+def _warn_once(name, reason):
+    if name not in _told:
+        _told.add(name)
         warnings.warn(
-            f"{name} is not in {root} and could not be downloaded ({reason}). scikit-learn's digits stand in: real, "
+            f"{reason}. scikit-learn's digits stand in: real, "
             "but 1,797 only, so numbers differ from the book's. Set VAE_TUTORIAL_DATA to a folder that has the files.",
             StandInWarning,
             stacklevel=3,

@@ -3,21 +3,32 @@
 Tensors and numbers in, matplotlib Axes out. One unit on the Axes is one inch; figures are at most 5.2 wide.
 """
 
+from __future__ import annotations
+
 import math
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.axes import Axes
+from torch import Tensor
 
 from vae_tutorial.plotting import COLORS
 
 __all__ = ["autoencoder", "bound", "story", "vae"]
 
-INK, PALE = "#444444", "#767676"  # lines and boxes; what is said in passing
+INK, PALE = "#444444", "#767676"  # lines and boxes; secondary text
 ARROW = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0}
 PLANE, LENS = (2.6, 1.5), (2.6, 2.72)  # the centres of the latent plane and of the lens over it
 
 
-def story(z, probabilities, x, prior, names=None, ax=None):
+def story(
+    z: Tensor,
+    probabilities: Tensor,
+    x: Tensor,
+    prior: Tensor,
+    names: list[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the generative story, a row for each draw: z from the prior, p(x | z), then x; and return the Axes.
 
     ``z``: ``(N,)``, indices of ``prior``, ``(K,)`` probabilities; ``names``: of the K kinds, by default their numbers.
@@ -54,7 +65,7 @@ def story(z, probabilities, x, prior, names=None, ax=None):
     return ax
 
 
-def autoencoder(x, mean, z, reconstruction, ax=None):
+def autoencoder(x: Tensor, mean: Tensor, z: Tensor, reconstruction: float, ax: Axes | None = None) -> Axes:
     """Draw an autoencoder at work on one image, and what its objective leaves out; return the Axes. See :func:`vae`.
 
     ``x`` and ``mean``: ``(1, H, W)`` or ``(H, W)``, the image and each pixel's probability at the code ``z``, ``(2,)``.
@@ -62,15 +73,24 @@ def autoencoder(x, mean, z, reconstruction, ax=None):
     """
     z = _point("z", z)
     ax, scale = _networks(x, mean, z, ax)
-    ax.plot(*_place(z, scale), "o", color="black", markersize=3)
+    ax.plot(*_to_inches(z, scale), "o", color="black", markersize=3)
     ax.plot(*LENS, "o", color="black", markersize=5)
     _text(ax, 2.05, LENS[1], "$z = f(x)$,\nmagnified", ha="right")
     _text(ax, 3.15, LENS[1], "a point,\nwithout noise", ha="left")
-    _bill(ax, ("objective", reconstruction, "black"), ("price of $z$", None, PALE), reconstruction)
+    _write_sum(ax, ("objective", reconstruction, "black"), ("price of $z$", None, PALE), reconstruction)
     return ax
 
 
-def vae(x, mean, mu, logvar, z, reconstruction, kl, ax=None):
+def vae(
+    x: Tensor,
+    mean: Tensor,
+    mu: Tensor,
+    logvar: Tensor,
+    z: Tensor,
+    reconstruction: float,
+    kl: float,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw a VAE at work on one image: the cloud q(z | x), the noise, the prior and the bill; return the Axes.
 
     As :func:`autoencoder`, with ``mu``, ``logvar`` and a draw ``z`` of q(z | x), ``(2,)`` each, and its ``kl``, nats.
@@ -84,18 +104,18 @@ def vae(x, mean, mu, logvar, z, reconstruction, kl, ax=None):
     _text(ax, 3.22, 0.95, "prior", color=COLORS["prior"], ha="right")
     turn = torch.linspace(0, 2 * math.pi, 100)
     ring = 2 * torch.exp(0.5 * logvar) * torch.stack([turn.cos(), turn.sin()], -1)
-    closer = 0.34 / max(ring.abs().max().item(), (z - mu).norm().item())  # in the lens, inches a unit of z
-    for outline in (_place((mu + ring).T, scale), _place(ring.T, closer, LENS)):
+    closer = 0.34 / max(ring.abs().max().item(), (z - mu).norm().item())  # in the lens: inches for one unit of z
+    for outline in (_to_inches((mu + ring).T, scale), _to_inches(ring.T, closer, LENS)):
         ax.fill(*outline, facecolor=COLORS["q"], edgecolor="black", linewidth=0.8)
     ax.plot(*LENS, "+", color="black", markersize=7)
-    ax.annotate("", _place(z - mu, closer, LENS), LENS, arrowprops=ARROW | {"color": "black"})
+    ax.annotate("", _to_inches(z - mu, closer, LENS), LENS, arrowprops=ARROW | {"color": "black"})
     _text(ax, 2.05, LENS[1], f"$q(z \\mid x)$,\n{closer / scale:.0f} times as large", ha="right")
     _text(ax, 3.15, LENS[1], "arrow: noise,\n$z = \\mu + \\sigma \\odot \\varepsilon$", ha="left")
-    _bill(ax, ("ELBO", reconstruction - kl, "black"), ("$-$KL to the prior", -kl, COLORS["kl"]), reconstruction)
+    _write_sum(ax, ("ELBO", reconstruction - kl, "black"), ("$-$KL to the prior", -kl, COLORS["kl"]), reconstruction)
     return ax
 
 
-def bound(log_p, reconstruction, kl, ax=None):
+def bound(log_p: float, reconstruction: float, kl: float, ax: Axes | None = None) -> Axes:
     """Draw one image's log p(x) and its ELBO as costs, to scale, split in two ways; and return the Axes.
 
     ``log_p``: log p(x); ``reconstruction`` and ``kl``: the two parts of the ELBO, nats. Lengths are what costs:
@@ -107,7 +127,7 @@ def bound(log_p, reconstruction, kl, ax=None):
     for name, value in (("-log_p", -log_p), ("-reconstruction", -reconstruction), ("kl", kl)):
         _require(value > 0, f"{name} must be positive to be drawn as a length; got {value}")
     _require(elbo <= log_p, f"reconstruction - kl, the ELBO, must not exceed log_p; got {elbo} and {log_p}")
-    ax, unit = _canvas(3.05, ax), 5.0 / -elbo  # inches a nat
+    ax, unit = _canvas(3.05, ax), 5.0 / -elbo  # inches for one nat
     upper = ("$-\\log p(x)$", -log_p, "data"), ("gap: KL to posterior", log_p - elbo, "highlight")
     lower = ("$-$reconstruction", -reconstruction, "reconstruction"), ("KL to prior", kl, "kl")
     for bottom, outside, parts in ((1.98, 1.84, upper), (0.7, 1.34, lower)):
@@ -135,7 +155,7 @@ def _require(holds, message):
 
 
 def _pictures(name, value):
-    """As (N, H, W), on the CPU."""
+    """The images as (N, H, W), on the CPU."""
     found = torch.as_tensor(value).detach().cpu().float()
     found = found[:, 0] if found.ndim == 4 and found.shape[1] == 1 else found
     fits = found.ndim == 3 and len(found) > 0
@@ -170,14 +190,15 @@ def _picture(ax, x, y, image, side):
 def _bars(ax, x, y, prior, names, drawn):
     step, tall = 1.45 / len(prior), 0.62 / max(prior)
     for k, (p, name) in enumerate(zip(prior, names, strict=True)):
-        at, how = x + (k + 0.5) * step, {"color": COLORS["prior"], "alpha": 1 if k == drawn else 0.3}
-        ax.add_patch(plt.Rectangle((at - 0.4 * step, y + 0.14), 0.8 * step, tall * p, **how))
+        at, alpha = x + (k + 0.5) * step, 1 if k == drawn else 0.3
+        corner = (at - 0.4 * step, y + 0.14)
+        ax.add_patch(plt.Rectangle(corner, 0.8 * step, tall * p, color=COLORS["prior"], alpha=alpha))
         _text(ax, at, y + 0.03, name, weight="bold" if k == drawn else "normal")
     ax.plot(x + (drawn + 0.5) * step, y + 0.22 + tall * prior[drawn], "v", color="black", markersize=5)
 
 
 def _networks(x, mean, code, ax):
-    """What both have: image, networks, output, the plane with a lens on the code. Also returns inches a unit of z."""
+    """Draw what both have: image, networks, output, the plane with a lens on the code. Returns also inches per unit."""
     ax, scale = _canvas(3.2, ax), 0.66 / max(2.6, 1.2 * code.abs().max().item())
     for across, name, value, label in ((0.51, "x", x, "$x$"), (4.69, "mean", mean, "$p(x \\mid z)$")):
         value = torch.as_tensor(value)
@@ -194,17 +215,17 @@ def _networks(x, mean, code, ax):
     ax.add_patch(plt.Rectangle((PLANE[0] - 0.66, PLANE[1] - 0.66), 1.32, 1.32, facecolor="white", edgecolor=INK))
     ax.plot([1.94, 3.26, None, 2.6, 2.6], [1.5, 1.5, None, 0.84, 2.16], color=INK, linewidth=0.6)
     for side in (-0.36, 0.36):
-        ax.plot(*zip((LENS[0] + side, LENS[1] - 0.2), _place(code, scale), strict=True), color=PALE, linewidth=0.8)
+        ax.plot(*zip((LENS[0] + side, LENS[1] - 0.2), _to_inches(code, scale), strict=True), color=PALE, linewidth=0.8)
     ax.add_patch(plt.Circle(LENS, 0.41, facecolor="white", edgecolor=PALE, zorder=0.9))
     return ax, scale
 
 
-def _place(z, scale, centre=PLANE):
+def _to_inches(z, scale, centre=PLANE):
     return centre[0] + scale * z[0], centre[1] + scale * z[1]
 
 
-def _bill(ax, whole, middle, reconstruction):
-    """A sum whose parts stand under what they are read off."""
+def _write_sum(ax, whole, middle, reconstruction):
+    """Write the objective as a sum, each part below the part of the drawing that it is computed from."""
     cells = whole, middle, ("reconstruction", reconstruction, COLORS["reconstruction"])
     for across, (title, nats, color) in zip((0.6, 2.6, 4.5), cells, strict=True):
         _text(ax, across, 0.4, title, color=color)

@@ -1,14 +1,18 @@
 """What a trained VAE is worth: log p(x), rate and distortion, sleeping units, and how its codes are organised."""
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 
 import torch
+from torch import Generator, Tensor
 
+from vae_tutorial import _checks, _modes
 from vae_tutorial.exact import KLSplit
 from vae_tutorial.information import gaussian_kl
 from vae_tutorial.marginal import LogMarginal, MarginalSummary, log_marginal
-from vae_tutorial.models import reparameterize
+from vae_tutorial.models import VAE, Autoencoder, reparameterize
 from vae_tutorial.objectives import elbo
 from vae_tutorial.proposals import Refined, refine
 from vae_tutorial.witnesses import GridMarginal, log_marginal_annealed, log_marginal_grid
@@ -48,26 +52,32 @@ class Mean(NamedTuple):
         return f"{self.value:.2f} ± {self.stderr:.2f}"
 
 
-def mean(values):
+def mean(values: Tensor) -> Mean:
     """Return the mean of one number for each image, ``(B,)``, with its standard error, as :class:`Mean`.
 
     The error is that of other test images. It does not contain what another seed of the training would change.
     Raises ValueError for fewer than two values and for a wrong shape.
     """
+    values = _checks.tensor(values, "values")
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values must have shape (B,) with B >= 2; got {tuple(values.shape)}")
-    values = values.double()
+    values = values.detach().cpu().double()  # Apple's GPU has no float64
     return Mean(values.mean().item(), values.std().item() / len(values) ** 0.5)
 
 
-@torch.no_grad()
-def encode(model, images, batch_size=1000):
-    """Return mu and logvar of q(z | x) for all images, each ``(N, Z)``; images as ``objectives.elbo`` takes them.
+@_modes.measuring
+def encode(model: VAE, images: Tensor, batch_size: int = 1000) -> tuple[Tensor, Tensor]:
+    """Return mu and logvar of q(z | x) for all images, each ``(N, Z)``, with the model in evaluation mode.
 
-    uint8 images are divided by 255: a grey pixel goes in as the probability that it is on.
+    ``images``: as ``objectives.elbo`` takes them. uint8 images are divided by 255: a grey pixel goes in as the
+    probability that it is on. Raises TypeError and ValueError as ``objectives.elbo`` does.
     """
-    parts = [model.encode(x) for x in _batches(images, batch_size)]
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+    images = _checks.images(images, model, "images", divide=True)
+    if isinstance(model, Autoencoder):
+        raise ValueError("model is an autoencoder, whose code is a point without a variance: model.encode(x)")
+    parts = [model.encode(x) for x in images.split(_checks.whole("batch_size", batch_size))]
+    mu, logvar = zip(*parts, strict=True)
+    return torch.cat(mu), torch.cat(logvar)
 
 
 class RateDistortion(NamedTuple):
@@ -82,19 +92,27 @@ class RateDistortion(NamedTuple):
     negative_elbo: Mean
 
 
-@torch.no_grad()
-def rate_distortion(model, images, samples=1, generator=None, batch_size=1000):
-    """Return rate, distortion and their sum over the images, as :class:`RateDistortion`.
+@_modes.measuring
+def rate_distortion(
+    model: VAE | Autoencoder,
+    images: Tensor,
+    samples: int = 1,
+    generator: Generator | None = None,
+    batch_size: int = 1000,
+) -> RateDistortion:
+    """Return rate, distortion and their sum over the images, as :class:`RateDistortion`, in evaluation mode.
 
     ``images``: as ``objectives.elbo`` takes them; ``samples`` draws of z for each.
     Source: Alemi et al. (2018), section 2.
     """
-    parts = [elbo(model, x, samples=samples, generator=generator) for x in images.split(batch_size)]
+    images = _checks.images(images, model, "images")
+    batches = images.split(_checks.whole("batch_size", batch_size))
+    parts = [elbo(model, x, samples=samples, generator=generator) for x in batches]
     total, reconstruction, kl = (torch.cat(column) for column in zip(*parts, strict=True))
     return RateDistortion(mean(kl), mean(-reconstruction), mean(-total))
 
 
-def unit_kl(mu, logvar):
+def unit_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     """Return the mean over images of each latent unit's KL(q(z_j | x) || p(z_j)), ``(Z,)``, nats.
 
     ``mu``, ``logvar``: ``(N, Z)``, as :func:`encode` returns them. The sum over units is the mean KL, the rate.
@@ -102,19 +120,22 @@ def unit_kl(mu, logvar):
     return gaussian_kl(mu.unsqueeze(-1), logvar.unsqueeze(-1)).mean(0)
 
 
-def active_units(mu, threshold=0.01):
+def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
     """Return which latent units are in use, ``(Z,)`` of bool: those whose posterior mean varies over the images.
 
     A unit is active where Var_x(E_q[z_j | x]) > ``threshold``. ``mu``: ``(N, Z)``, N >= 2, as :func:`encode` gives.
     Source: Burda, Grosse and Salakhutdinov (2016), section 5.2.
     """
+    mu = _checks.tensor(mu, "mu")
     if mu.ndim != 2 or len(mu) < 2:
         raise ValueError(f"mu must have shape (N, Z) with N >= 2; got {tuple(mu.shape)}")
     return mu.var(0) > threshold
 
 
 @torch.no_grad()
-def split_kl(mu, logvar, samples=1, generator=None, batch_size=500):
+def split_kl(
+    mu: Tensor, logvar: Tensor, samples: int = 1, generator: Generator | None = None, batch_size: int = 500
+) -> KLSplit:
     """Split the mean KL(q(z | x) || p(z)) over N images into mutual information and KL(aggregate || prior).
 
     ``mu``, ``logvar``: ``(N, Z)``. The aggregate posterior is the mixture (1 / N) sum_n q(z | x_n) of these N codes
@@ -128,21 +149,23 @@ def split_kl(mu, logvar, samples=1, generator=None, batch_size=500):
         raise ValueError(
             f"mu and logvar must have one shape (N, Z), N >= 2; got {tuple(mu.shape)} and {tuple(logvar.shape)}"
         )
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1; got {samples}")
-    mu, logvar = mu.double(), logvar.double()
+    samples = _checks.whole("samples", samples)
+    device = torch.device("cpu") if mu.device.type == "mps" else mu.device  # Apple's GPU has no float64
+    if generator is not None and generator.device.type != device.type:
+        raise ValueError(f"generator is on {generator.device}, the draws on {device}: use torch.Generator('{device}')")
+    mu, logvar = mu.detach().to(device).double(), logvar.detach().to(device).double()
     precision = (-logvar).exp()
     constant = -0.5 * (mu.square() * precision + logvar + _LOG_2PI).sum(-1)  # (N,)
-    information = torch.zeros(len(mu), dtype=mu.dtype, device=mu.device)
+    told = torch.zeros(len(mu), dtype=mu.dtype, device=mu.device)
     for rows in torch.arange(len(mu), device=mu.device).split(batch_size):
         for _ in range(samples):
             z = reparameterize(mu[rows], logvar[rows], 1, generator)[0]  # (b, Z)
             # log N(z; mu_n, var_n) for all n, the square multiplied out: two matrix products
             log_q = constant + z @ (mu * precision).T - 0.5 * z.square() @ precision.T  # (b, N)
             own = log_q.gather(1, rows.unsqueeze(1)).squeeze(1)
-            information[rows] += (own - log_q.logsumexp(1) + math.log(len(mu))) / samples
+            told[rows] += (own - log_q.logsumexp(1) + math.log(len(mu))) / samples
     kl = gaussian_kl(mu, logvar)
-    return KLSplit(mean(kl), mean(information), mean(kl - information))
+    return KLSplit(mean(kl), mean(told), mean(kl - told))
 
 
 class Accuracy(NamedTuple):
@@ -156,7 +179,7 @@ class Accuracy(NamedTuple):
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
-def linear_probe(codes, labels, test_codes, test_labels):
+def linear_probe(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor) -> Accuracy:
     """Return the test :class:`Accuracy` of a logistic regression from codes to labels.
 
     ``codes``: ``(N, Z)``, standardized here by their own mean and spread; ``labels``: ``(N,)``. How much of the class
@@ -170,7 +193,9 @@ def linear_probe(codes, labels, test_codes, test_labels):
     return _accuracy(probe, codes, labels, test_codes, test_labels)
 
 
-def nearest_neighbours(codes, labels, test_codes, test_labels, neighbours=5):
+def nearest_neighbours(
+    codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, neighbours: int = 5
+) -> Accuracy:
     """Return the test :class:`Accuracy` of a vote among the nearest codes, by Euclidean distance.
 
     ``codes``: ``(N, Z)``; ``labels``: ``(N,)``; ``neighbours``: how many vote.
@@ -180,7 +205,9 @@ def nearest_neighbours(codes, labels, test_codes, test_labels, neighbours=5):
     return _accuracy(KNeighborsClassifier(neighbours), codes, labels, test_codes, test_labels)
 
 
-def _accuracy(classifier, codes, labels, test_codes, test_labels):
+def _accuracy(classifier, *data):
+    names = ("codes", "labels", "test_codes", "test_labels")
+    codes, labels, test_codes, test_labels = map(_checks.tensor, data, names)
     for name, x, y in (("codes", codes, labels), ("test_codes", test_codes, test_labels)):
         if x.ndim != 2 or y.shape != x.shape[:1] or len(x) == 0:
             raise ValueError(f"{name} must be (N, Z) with labels (N,); got {tuple(x.shape)} and {tuple(y.shape)}")
@@ -189,8 +216,3 @@ def _accuracy(classifier, codes, labels, test_codes, test_labels):
     share, n, z = float(right.mean()), len(right), 1.959964
     middle, spread = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Accuracy(share, (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n))
-
-
-def _batches(images, batch_size):
-    for x in images.split(batch_size):
-        yield x.float() / 255 if x.dtype == torch.uint8 else x

@@ -86,14 +86,11 @@ def gaussian_kl(mu, logvar, mu2=0.0, logvar2=0.0, unit="nats"):
     Source: Kingma and Welling (2014), appendix B, for the standard normal.
     """
     mu, logvar = _floating(mu), _floating(logvar)
-    # expm1(d) - d, not exp(d) - 1 - d: where the variances are nearly equal (d small) the latter has a relative error
-    # of about eps / d^2, this one of eps / |d|, with eps the rounding of one operation.
-    if isinstance(mu2, float | int) and isinstance(logvar2, float | int) and mu2 == logvar2 == 0:
-        # The standard normal is in every training step: half the operations.
-        return _in_unit(0.5 * (torch.expm1(logvar) - logvar + mu.square()).sum(-1), unit)
     # A number stays a number: moving it to a tensor would cost a copy to the device in every training step.
     mu2, logvar2 = (value if isinstance(value, float | int) else _floating(value) for value in (mu2, logvar2))
     precision2 = math.exp(-logvar2) if isinstance(logvar2, float | int) else torch.exp(-logvar2)
+    # expm1(d) - d, not exp(d) - 1 - d: where the variances are nearly equal (d small) the latter has a relative error
+    # of about eps / d^2, this one of eps / |d|, with eps the rounding of one operation.
     difference = logvar - logvar2
     return _in_unit(0.5 * (torch.expm1(difference) - difference + (mu - mu2).square() * precision2).sum(-1), unit)
 

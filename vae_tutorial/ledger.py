@@ -4,6 +4,8 @@ It is one file, ``ledger.json``. A chapter computes a row and hands it to :func:
 file; so the file cannot say what the notebooks do not.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import os
@@ -11,13 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-__all__ = ["PROTOCOL", "LedgerError", "Row", "check", "floor", "rows", "table"]
+from vae_tutorial import _files
 
-PROTOCOL = (
-    "MNIST test set, 10,000 images in one fixed stochastic binarization (data.test_binarization); "
-    "nats per image, mean and standard error over the images"
-)
+__all__ = ["LedgerError", "Row", "check", "floor", "rows", "table"]
+
 _FILE = Path(__file__).with_name("ledger.json")
 _IMAGES = 10_000
 _SIGNS = {"exact": "", "bound": "≤ ", "floor": "≥ "}
@@ -42,12 +43,12 @@ class Row:
     tolerance: float
 
 
-def rows(chapter=None):
+def rows(chapter: int | None = None) -> list[Row]:
     """Return the ledger's rows in the order of the chapters; with ``chapter``, those up to and including it."""
     return [row for row in _file() if row.kind != "floor" and (chapter is None or row.chapter <= chapter)]
 
 
-def floor():
+def floor() -> Row:
     """Return the row below which no model gets on average, whatever it is: the mean entropy of the images' own coins.
 
     The ledger's images are throws of coins whose biases, the grey values, are known. Telling those too can only lower
@@ -56,7 +57,7 @@ def floor():
     return next(row for row in _file() if row.kind == "floor")
 
 
-def table(chapter=None):
+def table(chapter: int | None = None):
     """Return the ledger as a pandas DataFrame to look at; with ``chapter``, as it stands at the end of that chapter."""
     import pandas as pd
 
@@ -74,17 +75,17 @@ def table(chapter=None):
     )
 
 
-def check(key, nats, name="mnist"):
+def check(key: str, nats: Tensor, name: str = "mnist") -> tuple[float, float]:
     """Compare what was just computed with the ledger's row; print both, and return the mean and its standard error.
 
     ``key``: the row. ``nats``: ``(N,)``, the nats of each test image in the order of ``data.test_binarization``.
-    ``name``: the data set that was really loaded. On another than mnist, or on fewer images than the protocol's
-    10,000, nothing is compared, and the line says so.
+    ``name``: the data set that was really loaded. Unless it is mnist, with all its 10,000 test images, nothing is
+    compared, and the line says so.
     Raises LedgerError where the mean is off by more than the row's tolerance or the standard error by more than a
     tenth, and ValueError for an unknown key or for values that are not finite.
     With VAE_TUTORIAL_LEDGER=update in the environment the row is recorded instead (`make notebooks LEDGER=update`).
     """
-    nats = torch.as_tensor(nats).detach().double().cpu()
+    nats = torch.as_tensor(nats).detach().cpu().double()  # in this order: Apple's GPUs have no float64
     known = {row.key: row for row in _file()}
     if key not in known:
         raise ValueError(f"key must be one of {', '.join(map(repr, known))}; got {key!r}")
@@ -110,7 +111,5 @@ def _file():
 def _record(row, mean, stderr):
     new = Row(**{**asdict(row), "nats": round(mean, 4), "stderr": round(stderr, 4)})
     text = json.dumps([asdict(new if r.key == row.key else r) for r in _file()], indent=2, ensure_ascii=False) + "\n"
-    part = _FILE.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(_FILE)
+    _files.write(_FILE, text.encode())
     return new

@@ -31,7 +31,9 @@ class Bernoulli(nn.Module):
         From logits, never from sigmoids: log(sigmoid(-100)) is -100, but log(1 - sigmoid(100)) is minus infinity.
         Grey values are taken too, as expected log-probability under pixels drawn from them, not as a density.
         """
-        return _BernoulliLogProb.apply(*torch.broadcast_tensors(x.to(logits.dtype), logits)).sum(_PIXELS)
+        _expect_pixels(x, logits)
+        x = x.to(logits.dtype)
+        return (x * logits - F.softplus(logits)).sum(_PIXELS)
 
     def mean(self, logits):
         """Return E[x | z], the probability that each pixel is on; same shape, in [0, 1]."""
@@ -56,6 +58,7 @@ class ContinuousBernoulli(nn.Module):
 
         ``x``: ``(..., C, H, W)`` in [0, 1]; ``logits``: the same shape, or broadcast. Returns ``(...)``.
         """
+        _expect_pixels(x, logits)
         # log C(l) = -log of the mean of exp(l t) over t in [0, 1]; for l > 0, exp(l) is taken out of that mean first.
         return (x * logits - logits.clamp_min(0) - _log_mean_decay(logits.abs())).sum(_PIXELS)
 
@@ -78,7 +81,7 @@ class ContinuousBernoulli(nn.Module):
 class Gaussian(nn.Module):
     """Grey values with normal noise round a mean: N(x; mean, variance).
 
-    ``variance``: a number, the same for ever; ``"shared"``, one for all pixels and images, learned; ``"per_pixel"``,
+    ``variance``: a fixed number; ``"shared"``, one for all pixels and images, learned; ``"per_pixel"``,
     given by the decoder, which then has two outputs for a pixel, first all means, then all raw log-variances.
     ``floor``: what is added to a learned variance. Its default is the square of one grey level. Without it the density
     of a pixel that is always black grows without bound, and so does the loss's fall.
@@ -94,14 +97,14 @@ class Gaussian(nn.Module):
         for name, value in (("variance", variance), ("floor", floor)):
             if not isinstance(value, str) and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be a positive number; got {value!r}")
-        self.variance, self.log_floor = variance, math.log(floor)
+        self.variance, self.floor = variance, floor
         self.channels = 2 if variance == "per_pixel" else 1
         if variance == "shared":
-            # Adam moves a parameter by at most about lr in a step, and this one has some units to go: a tenth of it.
+            # Adam moves a parameter by about lr a step: stored as a tenth, the log-variance moves ten times as fast.
             self.tenth_of_logvar = nn.Parameter(torch.zeros(()))
 
     def extra_repr(self):
-        return f"variance={self.variance!r}"
+        return f"variance={self.variance!r}, floor={self.floor!r}"
 
     def moments(self, parameters):
         """Return the mean and the log-variance of every pixel; the latter may have to be broadcast."""
@@ -117,6 +120,7 @@ class Gaussian(nn.Module):
 
         ``x``: ``(..., C, H, W)``; ``parameters``: ``(..., channels * C, H, W)``, or broadcast. Returns ``(...)``.
         """
+        _expect_pixels(x, parameters, self.channels)
         mean, logvar = self.moments(parameters)
         return -0.5 * ((x - mean).square() * torch.exp(-logvar) + logvar + math.log(2 * math.pi)).sum(_PIXELS)
 
@@ -131,7 +135,7 @@ class Gaussian(nn.Module):
         return mean + torch.exp(0.5 * logvar) * noise
 
     def _floored(self, raw):
-        return torch.logaddexp(raw, raw.new_tensor(self.log_floor))  # log(exp(raw) + floor)
+        return torch.logaddexp(raw, raw.new_tensor(math.log(self.floor)))  # log(exp(raw) + floor)
 
 
 class DiscretizedLogistic(nn.Module):
@@ -154,6 +158,7 @@ class DiscretizedLogistic(nn.Module):
         ``x``: ``(..., C, H, W)`` in [0, 1], taken as the nearest of the levels 0, 1/255, ..., 1;
         ``parameters``: ``(..., 2 C, H, W)``, or broadcast. Returns ``(...)``.
         """
+        _expect_pixels(x, parameters, self.channels)
         mean, log_scale = self._mean_and_log_scale(parameters)
         level = (x * 255).round()
         inverse = torch.exp(-log_scale)
@@ -185,27 +190,14 @@ class DiscretizedLogistic(nn.Module):
         return mean, torch.logaddexp(raw, raw.new_tensor(self._log_floor))
 
 
-class _BernoulliLogProb(torch.autograd.Function):
-    """x l - log(1 + exp l), pixel by pixel.
-
-    What minus torch's ``binary_cross_entropy_with_logits`` computes, but with one exponential for value and gradient
-    together: with s = sigmoid(l), log(1 + exp l) is max(l, 0) - log(max(s, 1 - s)), and its derivative is s.
-    The rounding of s costs up to 6e-8 nats a pixel, 5e-5 an image: below what float32 can tell in a sum of 100 nats.
-    """
-
-    @staticmethod
-    def forward(ctx, x, logits):
-        probability = torch.sigmoid(logits)
-        ctx.save_for_backward(x, logits, probability)
-        log_larger = torch.maximum(probability, 1 - probability).log_()  # between log(1/2) and 0
-        return log_larger.addcmul_(x, logits).sub_(logits.clamp_min(0))
-
-    @staticmethod
-    def backward(ctx, gradient):
-        x, logits, probability = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph=True: a second derivative needs to see where s came from
-            probability = torch.sigmoid(logits)
-        return (gradient * logits if ctx.needs_input_grad[0] else None), (x - probability).mul_(gradient)
+def _expect_pixels(x, parameters, channels=1):
+    # Broadcast over images and draws, never over pixels: one channel for three would be counted three times.
+    wanted = (channels * x.shape[-3], *x.shape[-2:]) if x.ndim >= 3 else None
+    if parameters.shape[-3:] != wanted:
+        raise ValueError(
+            f"parameters must be (..., {channels} C, H, W) for x of (..., C, H, W); "
+            f"got {tuple(parameters.shape)} for x of {tuple(x.shape)}"
+        )
 
 
 def _uniform(like, generator):
@@ -219,6 +211,8 @@ def _log_mean_decay(rate):
     series = -near / 2 + near.square() / 24 - near**4 / 2880
     return torch.where(small, series, torch.log(-torch.expm1(-large)) - torch.log(large))
 
+
+Likelihood = Bernoulli | ContinuousBernoulli | Gaussian | DiscretizedLogistic
 
 _KNOWN = {
     "bernoulli": Bernoulli,

@@ -5,11 +5,17 @@ low while its error bar is small. So there is a proposal that is refined image b
 not to trust the number. Module ``witnesses`` has two more ways, which do not use q at all.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from vae_tutorial import _modes
+from vae_tutorial.models import VAE
 from vae_tutorial.proposals import (
     LOG_2PI,
     PIECE,
@@ -45,7 +51,7 @@ class MarginalSummary(NamedTuple):
     upper: bool = False
 
     @property
-    def trusted(self):
+    def trusted(self) -> bool:
         """Whether fewer than one image in twenty has a low ESS, and half of the draws say the same within 0.2 nats."""
         return self.low < 0.05 and abs(self.change) < 0.2
 
@@ -63,12 +69,12 @@ class MarginalSummary(NamedTuple):
 class LogMarginal(NamedTuple):
     """For each image, ``(B,)``: an estimate of log p(x) in nats, its standard error, and the effective sample size.
 
-    The estimate is too low on the average, by about stderr**2 / 2 where stderr is small. ``ess`` is
-    (sum w)^2 / sum w^2, between 1 and the number of samples; where it is a handful, neither the estimate nor its error
-    means much. A high ess does not prove that no part of the posterior was missed. ``half``: the mean of the estimates
-    from either half of the draws (nan where there is one draw). ``fallback``: whether the refined proposal diverged and
-    the encoder's stood in. ``samples``: how many draws, an int. ``upper``: whether it is too high on the average
-    instead, as annealing backwards is.
+    All in float64, on the CPU. The estimate is too low on the average, by about stderr**2 / 2 where stderr is small.
+    ``ess`` is (sum w)^2 / sum w^2, between 1 and the number of samples; where it is a handful, neither the estimate nor
+    its error means much. A high ess does not prove that no part of the posterior was missed. ``half``: the mean of the
+    estimates from either half of the draws (nan where there is one draw). ``fallback``: whether the refined proposal
+    diverged and the encoder's stood in. ``samples``: how many draws, an int. ``upper``: whether it is too high on the
+    average instead, as annealing backwards is.
     """
 
     value: torch.Tensor
@@ -79,7 +85,7 @@ class LogMarginal(NamedTuple):
     samples: int
     upper: bool = False
 
-    def summary(self):
+    def summary(self) -> MarginalSummary:
         """Return the mean over the images with its signs of trouble, as :class:`MarginalSummary`."""
         value, n = self.value.double(), len(self.value)
         return MarginalSummary(
@@ -94,19 +100,19 @@ class LogMarginal(NamedTuple):
         )
 
 
-@torch.no_grad()
+@_modes.measuring
 def log_marginal(
-    model,
-    images,
-    samples=500,
-    generator=None,
-    batch_size=100,
+    model: VAE,
+    images: Tensor,
+    samples: int = 500,
+    generator: torch.Generator | None = None,
+    batch_size: int = 100,
     *,
-    proposal="encoder",
-    steps=300,
-    widen=None,
-    prior_weight=None,
-):
+    proposal: str | Callable = "encoder",
+    steps: int = 300,
+    widen: float | None = None,
+    prior_weight: float | None = None,
+) -> LogMarginal:
     """Estimate log p(x) of each image by importance sampling, as :class:`LogMarginal`.
 
     The estimate is log of the mean over ``samples`` draws of the weights w = p(x | z) p(z) / q(z). With one sample it
@@ -122,7 +128,7 @@ def log_marginal(
     Sources: Burda, Grosse and Salakhutdinov (2016), equation 8; Cremer, Li and Duvenaud (2018) for the refinement;
     Owen (2013), chapter 9, for the mixture with the prior.
     """
-    check_arguments(model, images, samples, generator)
+    images = check_arguments(model, images, samples, generator)
     if not (callable(proposal) or proposal in ("encoder", "refined")):
         raise ValueError(f"proposal must be 'encoder', 'refined' or a callable; got {proposal!r}")
     check_steps(steps)
@@ -135,7 +141,7 @@ def log_marginal(
         raise ValueError(f"prior_weight must be in [0, 1); got {prior_weight}")
     rows = []
     for x in images.split(batch_size):
-        diverged = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        diverged = torch.zeros(len(x), dtype=torch.bool)
         if refined:
             q, diverged = refined_mixture(model, x, steps, 0.05, generator, full=True)
         else:
@@ -148,8 +154,9 @@ def log_marginal(
             z = q.sample(min(most, samples - first), generator)  # (S, B, Z)
             log_p_x_given_z = check_number(model.likelihood.log_prob(x, model.decode(z)))
             logs.append(log_p_x_given_z - 0.5 * (z.square() + LOG_2PI).sum(-1) - q.log_prob(z))
-        rows.append((*averaged(torch.cat(logs).double()), diverged))
-    return LogMarginal(*(torch.cat(column) for column in zip(*rows, strict=True)), samples)
+        rows.append((*averaged(torch.cat(logs).cpu().double()), diverged.cpu()))  # Apple's GPUs have no float64
+    value, stderr, ess, half, fallback = (torch.cat(column) for column in zip(*rows, strict=True))
+    return LogMarginal(value, stderr, ess, half, fallback, samples)
 
 
 def averaged(logs):

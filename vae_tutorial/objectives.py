@@ -1,11 +1,16 @@
 """What a VAE maximises: the evidence lower bound (ELBO) and its two parts, in nats per image."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import torch
+from torch import Generator, Tensor
 
-from vae_tutorial.data import check_unit_interval
+from vae_tutorial import _checks
+from vae_tutorial.gradients import pathwise_gradient, score_function_gradient
 from vae_tutorial.information import gaussian_kl
+from vae_tutorial.models import VAE, Autoencoder
 
 __all__ = ["ELBO", "elbo", "pathwise_gradient", "score_function_gradient", "terms"]
 
@@ -16,12 +21,19 @@ class ELBO(NamedTuple):
     With free bits, ``elbo`` counts a larger KL than ``kl``, which stays what it is.
     """
 
-    elbo: torch.Tensor
-    reconstruction: torch.Tensor
-    kl: torch.Tensor
+    elbo: Tensor
+    reconstruction: Tensor
+    kl: Tensor
 
 
-def elbo(model, x, beta=1.0, samples=1, free_bits=0.0, generator=None):
+def elbo(
+    model: VAE | Autoencoder,
+    x: Tensor,
+    beta: float = 1.0,
+    samples: int = 1,
+    free_bits: float = 0.0,
+    generator: Generator | None = None,
+) -> ELBO:
     """Return the ELBO of each image and its parts, as :class:`ELBO`.
 
     ``reconstruction`` estimates E_q[log p(x | z)] from ``samples`` draws of z ~ q(z | x) (at most 0 for black-and-white
@@ -30,22 +42,22 @@ def elbo(model, x, beta=1.0, samples=1, free_bits=0.0, generator=None):
     ``free_bits``: nats that each latent dimension may use for nothing, on the average over the batch. A dimension whose
     mean KL is below it counts as free_bits instead, a constant without a gradient, so that nothing pushes it further
     towards the prior. An autoencoder has no KL: it is 0.
-    ``x``: ``(B, C, H, W)`` in [0, 1]. Raises ValueError for values outside [0, 1], wrong shapes, samples below 1.
+    ``x``: ``(B, C, H, W)`` in [0, 1]. The model's mode, training or evaluation, is the caller's. Raises ValueError for
+    values outside [0, 1], wrong shapes, samples below 1, and TypeError for what is no tensor.
     Sources: Kingma and Welling (2014), equation 10; Higgins et al. (2017), equation 4; Kingma et al. (2016), appendix
     C.8, for the free bits.
     """
-    check_unit_interval(x)
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1; got {samples}")
-    if not free_bits >= 0:
-        raise ValueError(f"free_bits must be at least 0; got {free_bits}")
-    return terms(model, x, beta, samples, free_bits, generator)
+    samples, free_bits = _checks.whole("samples", samples), _checks.amount("free_bits", free_bits)
+    return terms(model, _checks.images(x, model), beta, samples, free_bits, generator)
 
 
-def terms(model, x, beta=1.0, samples=1, free_bits=0.0, generator=None):
+def terms(model, x, beta=1.0, samples=1, free_bits=0.0, generator=None) -> ELBO:
     """Return what :func:`elbo` returns, without looking at the values of x: to look is to wait for a GPU."""
     parameters, mu, logvar = model(x, samples, generator)  # (S, B, C, H, W), (B, Z), (B, Z)
-    reconstruction = model.likelihood.log_prob(x, parameters).mean(0)  # (S, B) -> (B,)
+    reconstruction = model.likelihood.log_prob(x, parameters)  # (S, B)
+    if reconstruction.ndim != 2 or reconstruction.shape[1] != len(x):
+        raise ValueError(f"log_prob must return (S, {len(x)}), one number an image; got {tuple(reconstruction.shape)}")
+    reconstruction = reconstruction.mean(0)  # (B,)
     if logvar is None:  # an autoencoder: its code is a point, and no prior asks anything of it
         return ELBO(reconstruction, reconstruction, torch.zeros_like(reconstruction))
     if free_bits > 0:
@@ -54,79 +66,3 @@ def terms(model, x, beta=1.0, samples=1, free_bits=0.0, generator=None):
         return ELBO(reconstruction - beta * paid, reconstruction, kl_of_each.sum(-1))
     kl = gaussian_kl(mu, logvar)  # (B,)
     return ELBO(reconstruction - beta * kl, reconstruction, kl)
-
-
-# Two estimates of one gradient: of E[f(z)], z ~ N(mu, diag exp logvar), with respect to mu and logvar.
-
-
-def score_function_gradient(f, mu, logvar, samples=1, baseline=0.0, generator=None):
-    """Estimate the gradient of E[f(z)], z ~ N(mu, diag exp logvar), by (f(z) - baseline) * grad log q(z).
-
-    ``f``: maps z of ``(S, ..., D)`` to one number for each draw, ``(S, ...)``. It is only evaluated, never
-    differentiated: it may be a black box, and it may jump. ``mu``, ``logvar``: ``(..., D)``, of one floating dtype.
-    ``baseline``: what is subtracted from f, a number or a tensor that broadcasts to ``(S, ...)``. It changes the
-    variance and not the mean, as long as entry s was made without looking at draw s (nor at a number made from it).
-    Returns ``(grad_mu, grad_logvar)``, each ``(S, ..., D)`` and detached: one unbiased estimate for each draw, in units
-    of f per unit of mu and of logvar. Their mean over S is the estimate, their spread its noise.
-    Raises ValueError for samples below 1 and for wrong shapes of mu, logvar, baseline and of what f returns.
-    Sources: Williams (1992), REINFORCE; Glynn (1990); Mohamed et al. (2020), section 4.
-    """
-    z, eps, sigma = _draws(mu, logvar, samples, generator)
-    with torch.no_grad():
-        value = _value(f, z)  # (S, ...)
-        try:
-            baseline = torch.as_tensor(baseline, dtype=z.dtype, device=z.device).expand(value.shape)
-        except RuntimeError:
-            got = tuple(baseline.shape)
-            raise ValueError(f"baseline must be a number or broadcast to {tuple(value.shape)}; got {got}") from None
-        weight = (value - baseline).unsqueeze(-1)  # (S, ..., 1): one reward for all D coordinates
-        return weight * eps / sigma, weight * (eps.square() - 1) / 2
-
-
-def pathwise_gradient(f, mu, logvar, samples=1, generator=None):
-    """Estimate the gradient of E[f(z)], z ~ N(mu, diag exp logvar), through z = mu + exp(logvar / 2) * eps.
-
-    ``f``: maps z of ``(S, ..., D)`` to one number for each draw, ``(S, ...)``, by operations that autograd knows; each
-    number may depend on its own draw only. ``mu``, ``logvar``: ``(..., D)``, of one floating dtype.
-    Returns ``(grad_mu, grad_logvar)``, each ``(S, ..., D)`` and detached: for each draw df/dz * (1, sigma * eps / 2),
-    in units of f per unit of mu and of logvar. Their mean over S is the estimate, their spread its noise.
-
-    Unbiased for an f of moderate growth that is locally Lipschitz. It is enough that f is Lipschitz on every bounded
-    region, with slopes that grow no faster than ``exp(a |z|)`` for some a; a ReLU network is such a function, and so
-    is its squared error. Where f jumps it is wrong, and silently so: for a step function it is 0, because the slope
-    of a step is 0 wherever it exists. An f whose graph was cut (``detach``, ``no_grad``) looks constant: 0 as well.
-    Raises ValueError for samples below 1 and for wrong shapes of mu, logvar and of what f returns.
-    Sources: Kingma and Welling (2014), section 2.4; Rezende et al. (2014), section 3; Mohamed et al. (2020), section 5.
-    """
-    z, eps, sigma = _draws(mu, logvar, samples, generator)
-    with torch.enable_grad():
-        z.requires_grad_()
-        total = _value(f, z).sum()  # each term sees one draw only: the slope of the sum at a draw is that draw's slope
-        slope = torch.autograd.grad(total, z, allow_unused=True)[0] if total.requires_grad else None
-    if slope is None:  # f does not depend on z
-        slope = torch.zeros_like(eps)
-    return slope, slope * sigma * eps / 2
-
-
-def _draws(mu, logvar, samples, generator):
-    if not mu.is_floating_point() or mu.ndim < 1 or mu.shape != logvar.shape or mu.dtype != logvar.dtype:
-        raise ValueError(
-            f"mu and logvar must have one shape (..., D) and one floating dtype; "
-            f"got {tuple(mu.shape)} {mu.dtype} and {tuple(logvar.shape)} {logvar.dtype}"
-        )
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1; got {samples}")
-    mu, sigma = mu.detach(), torch.exp(0.5 * logvar.detach())
-    eps = torch.randn(samples, *mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
-    return mu + sigma * eps, eps, sigma  # (S, ..., D) twice, (..., D)
-
-
-def _value(f, z):
-    value = f(z)
-    if not isinstance(value, torch.Tensor) or value.shape != z.shape[:-1]:
-        got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        raise ValueError(
-            f"f must return one number for each draw, a tensor of shape {tuple(z.shape[:-1])} for z of shape "
-            f"{tuple(z.shape)}; got {got}. Is a sum over the last axis missing?"
-        )
-    return value.to(z.dtype)

@@ -5,14 +5,24 @@ the book keeps as a card in dark mode. The colours are those of Okabe and Ito, w
 apart; the same quantity has the same colour in all chapters.
 """
 
-import math
+from __future__ import annotations
 
+import math
+import os
+import sys
+from collections.abc import Sequence
+
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
+from torch import Tensor
 
-__all__ = ["COLORS", "curves", "flow", "image_grid", "staircase", "use_style"]
+from vae_tutorial import _checks
+
+__all__ = ["COLORS", "curves", "flow", "image_grid", "use_style"]
 
 COLORS = {
     "elbo": "#000000",
@@ -27,8 +37,13 @@ COLORS = {
 }
 
 
-def use_style():
-    """Set matplotlib's defaults to the course's style, for this process."""
+def use_style() -> None:
+    """Set matplotlib's defaults to the course's style, for this process, and let a notebook show its figures.
+
+    In a Jupyter kernel, MPLBACKEND=Agg in the environment would make all figures vanish without a word. There the
+    inline backend takes over, unless the notebook has chosen an interactive one (%matplotlib widget).
+    """
+    _show_figures()
     plt.rcParams.update(
         {
             "figure.figsize": (5.2, 3.2),
@@ -50,31 +65,74 @@ def use_style():
     )
 
 
-def image_grid(images, columns=None, ax=None, title=None):
-    """Draw grey images as one grid, in rows from the top left, and return the Axes.
+def _show_figures():
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    environment = os.environ.get("MPLBACKEND", "")
+    if shell is None or not hasattr(shell, "kernel") or "inline" in environment:
+        return
+    # Only for the environment's backend or its fall-back: %matplotlib in a cell is the reader's own choice.
+    silent = {environment.lower(), "agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
+    if environment and matplotlib.get_backend().lower() in silent:
+        shell.run_line_magic("matplotlib", "inline")
 
-    ``images``: ``(N, 1, H, W)`` or ``(N, H, W)``, in [0, 1] or uint8. ``columns``: images in a row, by default so that
-    the grid is about square. A last row that is not full is filled with white.
+
+def image_grid(
+    images: Tensor,
+    columns: int | None = None,
+    ax: Axes | None = None,
+    title: str | None = None,
+    clip: bool = False,
+) -> Axes:
+    """Draw images as one grid, in rows from the top left, and return the Axes.
+
+    ``images``: grey, ``(N, 1, H, W)`` or ``(N, H, W)``, or in colour, ``(N, 3, H, W)``; in [0, 1], uint8 or bool; a
+    NumPy array, a list of pictures or what ``data.load`` returns will do. ``columns``: images in a row, by default so
+    that the grid is about square. A last row that is not full is filled with white. ``clip``: cut off what lies outside
+    [0, 1]; samples of a Gaussian do, a little, and up to half the range is cut off anyway.
+    Raises ValueError for other shapes, integers that are not bytes, NaN, and values far outside [0, 1] without clip.
     """
-    tiles = torch.as_tensor(images).detach().cpu()
-    if tiles.ndim not in (3, 4) or len(tiles) == 0 or (tiles.ndim == 4 and tiles.shape[1] != 1):
-        raise ValueError(f"images must have shape (N, 1, H, W) or (N, H, W), N >= 1; got {tuple(tiles.shape)}")
-    tiles = tiles.reshape(len(tiles), *tiles.shape[-2:])
-    tiles = tiles / 255 if tiles.dtype == torch.uint8 else tiles.float()
-    columns = min(columns or math.ceil(math.sqrt(len(tiles))), len(tiles))
+    tiles = _tiles(images, clip)  # (N, C, H, W), C of 1 or 3
+    columns = math.ceil(math.sqrt(len(tiles))) if columns is None else _checks.whole("columns", columns)
+    columns = min(columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
-    tiles = F.pad(tiles, (1, 1, 1, 1, 0, rows * columns - len(tiles)))  # a pixel of paper round each image
-    height, width = tiles.shape[1:]
-    picture = tiles.reshape(rows, columns, height, width).permute(0, 2, 1, 3).reshape(rows * height, columns * width)
+    paper = 0.0 if tiles.shape[1] == 1 else 1.0  # white: grey images are drawn as ink
+    tiles = F.pad(tiles, (1, 1, 1, 1, 0, 0, 0, rows * columns - len(tiles)), value=paper)  # a pixel round each image
+    picture = tiles.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
     ax = ax or plt.figure(figsize=(min(5.2, 0.6 * columns), min(5.2, 0.6 * columns) * rows / columns)).gca()
-    ax.imshow(picture.numpy(), vmin=0, vmax=1)
+    ax.imshow(picture.squeeze(-1).numpy(), vmin=0, vmax=1)
     ax.set_axis_off()
     if title:
         ax.set_title(title)
     return ax
 
 
-def curves(steps, lines, ax=None, xlabel="epoch", ylabel="nats per image"):
+def _tiles(images, clip):
+    tiles = _checks.tensor(images, "images").detach().cpu()
+    if tiles.ndim == 3:
+        tiles = tiles.unsqueeze(1)
+    if tiles.ndim != 4 or len(tiles) == 0 or tiles.shape[1] not in (1, 3):
+        raise ValueError(
+            f"images must have shape (N, 1, H, W), (N, H, W) or (N, 3, H, W), N >= 1; got {tuple(tiles.shape)}"
+        )
+    _checks.grey_levels(tiles, "images")
+    if tiles.dtype == torch.uint8:
+        return tiles / 255
+    if tiles.dtype != torch.bool and not tiles.is_floating_point():
+        raise ValueError(f"images has dtype {tiles.dtype}; expected values in [0, 1], or bytes: images.to(torch.uint8)")
+    tiles = tiles.float()
+    low, high = (value.item() for value in tiles.aminmax())
+    if not (low >= -0.5 and high <= 1.5) and not (clip and tiles.isfinite().all()):
+        raise ValueError(
+            f"images ranges from {low:g} to {high:g}; pixels must lie in [0, 1]. Divide bytes by 255, undo a "
+            "normalization, or draw the rest cut off with clip=True"
+        )
+    return tiles.clamp(0, 1)
+
+
+def curves(
+    steps: Sequence, lines: dict, ax: Axes | None = None, xlabel: str = "epoch", ylabel: str = "nats per image"
+) -> Axes:
     """Draw one line for each entry of ``lines`` over ``steps``, and return the Axes.
 
     ``lines``: a mapping from a label to values. A label's first word picks its colour from ``COLORS``; a label that
@@ -90,7 +148,7 @@ def curves(steps, lines, ax=None, xlabel="epoch", ylabel="nats per image"):
     return ax
 
 
-def flow(rows, labels, ax=None):
+def flow(rows: Sequence, labels: Sequence[str], ax: Axes | None = None) -> Axes:
     """Draw a network as boxes and arrows, forth in the first row and back in the next, and return the Axes.
 
     ``rows``: for each row its boxes from left to right, as pairs (title, shape). Arrows run to the right in even rows
@@ -114,22 +172,4 @@ def flow(rows, labels, ax=None):
             ax.annotate("", (turn, -1.5 * r + 0.8), (turn, -1.5 * (r - 1)), arrowprops=arrow)
     ax.set(xlim=(-0.6, 2 * max(map(len, rows)) - 0.5), ylim=(-1.5 * (len(rows) - 1) - 0.1, 0.9))
     ax.set_axis_off()
-    return ax
-
-
-def staircase(labels, values, ax=None):
-    """Draw falling values as the steps of a staircase with their labels, and return the Axes: the ledger as a picture.
-
-    ``labels``: one text for each step, from the top; ``values``: nats.
-    """
-    ax = ax or plt.figure(figsize=(5.2, 0.9 + 0.45 * len(values))).gca()
-    rows = range(len(values))
-    ax.barh(rows, values, height=0.72, color=COLORS["data"], alpha=0.6)
-    for row, label, value in zip(rows, labels, values, strict=True):
-        inside = value > max(values) / 2  # a text across the end of its bar is hard to read
-        ax.text(8 if inside else value + 8, row, f"{value:.0f} nats: {label}", va="center")
-    ax.set(ylim=(len(values) - 0.4, -0.6), xlim=(0, 1.02 * max(values)), xlabel="nats per digit")
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
-    ax.grid(axis="y", visible=False)
     return ax

@@ -4,13 +4,17 @@ A Gaussian is its mean ``(B, Z)`` and a lower triangular matrix ``(B, Z, Z)``, w
 covariance. Several are stacked in front: ``(K, B, Z)`` and ``(K, B, Z, Z)``, with their shares ``(K, B)``.
 """
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
-from vae_tutorial.data import check_unit_interval
+from vae_tutorial import _checks, _modes
 from vae_tutorial.likelihoods import Bernoulli
+from vae_tutorial.models import VAE
 
 __all__ = ["Mixture", "Refined", "refine"]
 
@@ -29,23 +33,31 @@ class Refined(NamedTuple):
     diverged: torch.Tensor
 
     @property
-    def logvar(self):
+    def logvar(self) -> Tensor:
         """The logarithm of the squared diagonal of ``tril``, ``(B, Z)``."""
         return 2 * self.tril.diagonal(dim1=-2, dim2=-1).log()
 
 
-def refine(model, images, steps=300, lr=0.05, generator=None, covariance="diagonal"):
+@_modes.measuring
+def refine(
+    model: VAE,
+    images: Tensor,
+    steps: int = 300,
+    lr: float = 0.05,
+    generator: torch.Generator | None = None,
+    covariance: Literal["diagonal", "full"] = "diagonal",
+) -> Refined:
     """Return for each image the Gaussian that ascent on its own ELBO makes of q(z | x), as :class:`Refined`.
 
     ``steps`` of Adam with two draws of z each; the learning rate falls from ``lr`` to 0 along a cosine, and the decoder
-    stays as it is. ``covariance``: "diagonal", as the encoder's, or "full". An encoder may stand in the wrong place:
+    stays as it is. ``covariance``: "diagonal", as the encoder's, or "full". An encoder's mean may be far from the mode:
     where the best of 1,000 draws from the prior has a higher log p(x, z) than the encoder's mean, the ascent begins
     there too, and the higher end wins. Where no end is finite and as good as the encoder's Gaussian (to a nat: both are
     means of 20 draws), that is returned, and ``diverged`` is true.
     ``images``: ``(B, C, H, W)``. Raises ValueError for unusable arguments and for weights that are nan.
     Source: Cremer, Li and Duvenaud (2018), who measure by it what amortization costs.
     """
-    check_arguments(model, images, 1, generator)
+    images = check_arguments(model, images, 1, generator)
     check_steps(steps)
     if covariance not in ("diagonal", "full"):
         raise ValueError(f"covariance must be 'diagonal' or 'full'; got {covariance!r}")
@@ -209,14 +221,11 @@ def check_steps(steps):
 
 
 def check_arguments(model, images, samples, generator, name="samples"):
-    """Raise ValueError, with the argument's name, for what no estimate of log p(x) can use."""
+    """Return the images as a tensor. Raises ValueError or TypeError for what no estimate of log p(x) can use."""
     if not (isinstance(samples, int) and samples >= 1):
         raise ValueError(f"{name} must be a whole number of at least 1; got {samples!r}")
+    images = _checks.images(images, model, "images")
     device = next(model.parameters()).device
-    if images.device != device:
-        raise ValueError(f"images are on {images.device}, the model on {device}; move one of them")
     if generator is not None and generator.device.type != device.type:
         raise ValueError(f"generator is on {generator.device}, the model on {device}: use torch.Generator('{device}')")
-    check_unit_interval(images, "images")
-    if len(images) == 0:
-        raise ValueError("images must hold at least one image; got none")
+    return images

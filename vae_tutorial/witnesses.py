@@ -1,25 +1,32 @@
 """log p(x) of a trained VAE, nats, without asking the encoder: on a grid, and by annealed importance sampling."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from vae_tutorial.marginal import LogMarginal, averaged
+from vae_tutorial import _modes, marginal
+from vae_tutorial.models import VAE
 from vae_tutorial.proposals import LOG_2PI, check_arguments, check_number, log_joint_of_pairs
 
 __all__ = ["GridMarginal", "log_marginal_annealed", "log_marginal_grid"]
 
 
 class GridMarginal(NamedTuple):
-    """For each image, ``(B,)``: log p(x) in nats, and what it may be wrong by."""
+    """For each image, ``(B,)``, in float64 on the CPU: log p(x) in nats, and what it may be wrong by."""
 
     value: torch.Tensor
     error: torch.Tensor
 
 
-@torch.no_grad()
-def log_marginal_grid(model, images, points=300, extent=6.0, batch_size=50):
+@_modes.measuring
+def log_marginal_grid(
+    model: VAE, images: Tensor, points: int = 300, extent: float = 6.0, batch_size: int = 50
+) -> GridMarginal:
     """Return log p(x) of each image by a sum over cells of z, as :class:`GridMarginal`: for Z of 1 or 2 only.
 
     ``points`` cells along each axis, from -``extent`` to ``extent`` (standard deviations of the prior), each worth the
@@ -29,7 +36,7 @@ def log_marginal_grid(model, images, points=300, extent=6.0, batch_size=50):
     ``images``: as for ``log_marginal``. Time grows with B * points^Z.
     Raises ValueError for a latent of more dimensions, for unusable points and extent, and as ``log_marginal`` does.
     """
-    check_arguments(model, images, 1, None)
+    images = check_arguments(model, images, 1, None)
     if model.latent_dim not in (1, 2):
         raise ValueError(f"model has {model.latent_dim} latent dimensions; a grid of more than 2 is too large")
     if not (isinstance(points, int) and points >= 9):
@@ -38,7 +45,7 @@ def log_marginal_grid(model, images, points=300, extent=6.0, batch_size=50):
         raise ValueError(f"extent must be a positive number; got {extent!r}")
     width = 2 * extent / points
     middles = _middles(points, model.latent_dim).to(images) * 2 * extent  # (G, Z)
-    border = middles.abs().amax(-1) > extent - width
+    border = (middles.abs().amax(-1) > extent - width).cpu()
     parts = [_on_the_grid(model, x, middles, width, border) for x in images.split(batch_size)]
     return GridMarginal(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -50,7 +57,7 @@ def _middles(n, dims):
 
 
 def _on_the_grid(model, x, middles, width, border):
-    joint = torch.cat([log_joint_of_pairs(model, x, z) for z in middles.split(4096)]).double()  # (G, B)
+    joint = torch.cat([log_joint_of_pairs(model, x, z) for z in middles.split(4096)]).cpu().double()  # (G, B)
     best = joint.topk(min(200, len(middles)), dim=0).indices  # (M, B)
     volume = model.latent_dim * math.log(width)
     outside = joint[border].logsumexp(0)
@@ -62,7 +69,7 @@ def _on_the_grid(model, x, middles, width, border):
             offsets = (_middles(cuts, model.latent_dim) * width).to(x)  # (c, Z)
             z = middles[cells] + offsets[:, None, None]  # (c, m, B, Z)
             fine = model.likelihood.log_prob(x, model.decode(z)) - 0.5 * (z.square() + LOG_2PI).sum(-1)
-            piece = fine.double().flatten(0, 1).logsumexp(0) - math.log(len(offsets))
+            piece = fine.cpu().double().flatten(0, 1).logsumexp(0) - math.log(len(offsets))
             totals[level] = torch.logaddexp(totals[level], piece)
     # Middles err by (width^2 / 24) times the slope that leaves the region; at the seam coarse and fine do not cancel.
     # For a Gaussian of which 200 cells leave out a share s that is 0.003 s (log s)^2.
@@ -73,19 +80,19 @@ def _on_the_grid(model, x, middles, width, border):
     return check_number(totals[1] + volume), error
 
 
-@torch.no_grad()
+@_modes.measuring
 def log_marginal_annealed(
-    model,
-    images,
-    temperatures=300,
-    chains=16,
-    leapfrog=8,
-    generator=None,
-    batch_size=50,
+    model: VAE,
+    images: Tensor,
+    temperatures: int = 300,
+    chains: int = 16,
+    leapfrog: int = 8,
+    generator: torch.Generator | None = None,
+    batch_size: int = 50,
     *,
-    z=None,
-    progress=None,
-):
+    z: Tensor | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> marginal.LogMarginal:
     """Estimate log p(x) by annealed importance sampling with Hamiltonian Monte Carlo, as ``marginal.LogMarginal``.
 
     Each of the ``chains`` goes from a draw of the prior through p(z) p(x | z)^b, b rising from 0 to 1 over so many
@@ -101,7 +108,7 @@ def log_marginal_annealed(
     Raises ValueError, with the argument's name, for unusable arguments and where log p(x, z) is not a number.
     Sources: Neal (2001); Wu et al. (2017); Grosse, Ghahramani and Adams (2015) for ``z``.
     """
-    check_arguments(model, images, chains, generator, "chains")
+    images = check_arguments(model, images, chains, generator, "chains")
     for name, number in (("temperatures", temperatures), ("leapfrog", leapfrog)):
         if not (isinstance(number, int) and number >= 1):
             raise ValueError(f"{name} must be a whole number of at least 1; got {number!r}")
@@ -114,14 +121,14 @@ def log_marginal_annealed(
         sizes = _Annealing(model, x, temperatures, leapfrog, generator).pilot()
         annealing = _Annealing(model, x, temperatures, leapfrog, generator, sizes)
         if z is None:
-            found = averaged(annealing.forward(chains))
+            found = marginal.averaged(annealing.forward(chains))
         else:  # the mean of 1 / w is 1 / p(x)
-            value, *others, half = averaged(-annealing.backward(z[first : first + batch_size], chains))
+            value, *others, half = marginal.averaged(-annealing.backward(z[first : first + batch_size], chains))
             found = (-value, *others, -half)
-        rows.append((*found, torch.zeros(len(x), dtype=torch.bool, device=x.device)))
+        rows.append((*found, torch.zeros(len(x), dtype=torch.bool)))
         if progress is not None:
             progress(first + len(x))
-    return LogMarginal(*(torch.cat(column) for column in zip(*rows, strict=True)), chains, z is not None)
+    return marginal.LogMarginal(*(torch.cat(column) for column in zip(*rows, strict=True)), chains, z is not None)
 
 
 class _Annealing:
@@ -132,7 +139,8 @@ class _Annealing:
         # Dense at both ends, where the distribution changes most: a logistic curve, as Wu et al. have it.
         curve = torch.sigmoid(torch.linspace(-4, 4, temperatures + 1, dtype=torch.float64))
         self.heat = ((curve - curve[0]) / (curve[-1] - curve[0])).tolist()
-        self.sizes = sizes  # (T + 1, B): of the leapfrog steps at each temperature
+        # (T + 1, B): of the leapfrog steps at each temperature
+        self.sizes: Tensor = torch.empty(0) if sizes is None else sizes
 
     def pilot(self):
         """Step sizes for each temperature and image: pushed towards an acceptance of two thirds on the way."""
@@ -144,7 +152,7 @@ class _Annealing:
         """The log weights (K, B) of chains from the prior."""
         state, logs = self._start(self._normal(chains, len(self.x), self.model.latent_dim)), 0.0
         for step in range(1, len(self.heat)):
-            logs = logs + (self.heat[step] - self.heat[step - 1]) * state[1].double()
+            logs = logs + (self.heat[step] - self.heat[step - 1]) * state[1].cpu().double()
             state, accepted = self._transition(state, step)
             if adapt:
                 self.sizes[step:] *= torch.exp(0.5 * (accepted.mean(0) - 0.65))  # all later ones begin from here
@@ -155,7 +163,7 @@ class _Annealing:
         state, logs = self._start(z.expand(chains, *z.shape)), 0.0
         for step in reversed(range(1, len(self.heat))):
             state, _ = self._transition(state, step)
-            logs = logs + (self.heat[step] - self.heat[step - 1]) * state[1].double()
+            logs = logs + (self.heat[step] - self.heat[step - 1]) * state[1].cpu().double()
         return logs
 
     def _transition(self, state, step):
@@ -171,7 +179,7 @@ class _Annealing:
             new = (there, *self._likelihood(there))
             momentum = momentum + (0.5 if i == self.leapfrog - 1 else 1.0) * size * (heat * new[2] - there)
         after = heat * new[1] - 0.5 * (new[0].square() + momentum.square()).sum(-1)
-        accept = torch.exp((after - before).clamp_max(0)).nan_to_num(0.0)  # (K, B); a step that went wild is refused
+        accept = torch.exp((after - before).clamp_max(0)).nan_to_num(0.0)  # (K, B); a step that is nan is refused
         uniform = torch.rand(accept.shape, generator=self.generator, dtype=accept.dtype, device=accept.device)
         taken = uniform < accept
         kept = (new[0].where(taken[..., None], z), new[1].where(taken, log_likelihood))

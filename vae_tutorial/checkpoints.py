@@ -1,0 +1,178 @@
+"""Checkpoints: the whole state of a training at the end of an epoch, on disk, and what a resumption must share."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+
+import torch
+from torch import nn
+
+from vae_tutorial import _checks
+from vae_tutorial._checkpoint_files import FORMAT, OLDER, CheckpointError, Writer, read
+from vae_tutorial._modes import unwrapped
+from vae_tutorial.history import History
+
+__all__ = ["CheckpointError", "State", "load_checkpoint", "settings"]
+
+
+def load_checkpoint(path: str | os.PathLike, model: nn.Module) -> History:
+    """Put the weights of a checkpoint of ``training.fit`` into ``model`` and return its :class:`History`.
+
+    Where the training kept averaged weights, it is those. Raises CheckpointError for a file that is missing, damaged,
+    of another model or not ours; the model is then as it was. Nothing in the file is ever executed.
+    """
+    path, model = _checks.path("path", path), unwrapped(model)
+    saved = read(path, (FORMAT, OLDER))
+    weights = saved["model"]
+    if "average" in saved:
+        weights = {key.removeprefix("module."): w for key, w in saved["average"].items() if key != "n_averaged"}
+    _check_fit(path, weights, model, saved["settings"]["likelihood"])
+    model.load_state_dict(weights)
+    model.epochs_trained = saved.get("trained_before", 0) + len(saved["rows"])
+    return History(saved["rows"])
+
+
+class State:
+    """A training's whole state at the end of its last whole epoch: in memory, and in a file where there is one.
+
+    As a context it goes back to that state after an error, and counts the model's epochs. Ctrl-C ends it in good order.
+    ``stateful``: model, optimizer, average and schedule, the last two perhaps None. Raises CheckpointError for a
+    file that is damaged or of another model, ValueError where a setting is another than the one that resumes.
+    """
+
+    def __init__(self, stateful, settings, checkpoint, resume):
+        self.stateful, self.settings = stateful, settings
+        self.history, self.trained_before = History(), getattr(stateful["model"], "epochs_trained", 0)
+        if resume is not None:
+            self.history, self.trained_before = _resume(resume, stateful, settings)
+        self.writer = None if checkpoint is None else Writer(checkpoint, resume)
+        self.last_good = self._snapshot()
+
+    def keep(self, row):
+        """Take in an epoch's row of the history, and the state that all parts have now."""
+        self.history.rows.append(row)
+        self.last_good = self._snapshot()
+        if self.writer is not None:
+            self.writer.write(self.last_good)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if error is not None:
+            _restore(self.last_good, self.stateful)
+            self.history.rows[:] = self.last_good["rows"]
+        if hasattr(error, "history"):  # CheckpointError and TrainingDiverged tell what was recorded
+            error.history = self.history
+        average = self.stateful["average"]
+        for model in (self.stateful["model"], *([] if average is None else [average.module])):
+            model.epochs_trained = self.trained_before + len(self.history)
+        return kind is not None and issubclass(kind, KeyboardInterrupt)
+
+    def _snapshot(self):
+        states = {name: part.state_dict() for name, part in self.stateful.items() if part is not None}
+        head = {"format": FORMAT, "settings": self.settings, "trained_before": self.trained_before}
+        return copy.deepcopy({**head, "rows": self.history.rows, **states})
+
+
+def _restore(saved, stateful):
+    for name, part in stateful.items():
+        if part is not None:
+            part.load_state_dict(saved[name])
+
+
+def settings(model, images, epochs, lr, schedule, average, beta, **others):
+    """Return what a training that resumes must share with the one that was cut off, as plain values."""
+    rates, described = _learning_rates(schedule, lr, epochs)
+    if callable(beta):  # what it says halfway through each epoch
+        beta = [float(beta((epoch + 0.5) / epochs)) for epoch in range(epochs)]
+    found = {
+        "likelihood": repr(model.likelihood),
+        "images": f"{len(images)} of {images.dtype} with SHA-256 {_digest(images)}",
+        "learning rate": rates,
+        "schedule": described,
+        "average": None if average is None else _kept(average),
+        "beta": beta,
+        **others,
+    }
+    return {**found, **getattr(model, "shared_settings", {})}  # a process among several has a part of the images
+
+
+def _learning_rates(schedule, lr, epochs):
+    """Return the learning rate of each epoch, by a run on an optimizer that has nothing to do, and the form of it."""
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=lr)
+    if schedule is None:
+        return [lr] * epochs, None
+    scheduler, rates = schedule(optimizer), []
+    form = repr({name: value for name, value in scheduler.state_dict().items() if not callable(value)})
+    for _ in range(epochs):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        scheduler.step()
+    return rates, form
+
+
+def _resume(path, stateful, settings):
+    """Put a checkpoint's state into the parts of a training; return its history and the epochs before its first."""
+    path = _checks.path("resume", path)
+    saved = read(path)
+    _check_fit(path, saved["model"], stateful["model"], saved["settings"]["likelihood"])
+    for name, part in stateful.items():
+        if (part is not None) != (name in saved):
+            raise ValueError(
+                f"{path} was written {'with' if name in saved else 'without'} {name}; resume with the same"
+            )
+    for name, value in settings.items():
+        _check_setting(path, name, saved["settings"].get(name), value)
+    _restore(saved, stateful)
+    return History(saved["rows"]), saved["trained_before"]
+
+
+def _check_fit(path, weights, model, likelihood):
+    # Before anything is loaded: load_state_dict itself would have overwritten half of the model when it complains.
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in [*wanted, *found]:
+        if wanted.get(name) != found.get(name):
+            raise CheckpointError(
+                f"{path} is from another model: {name} is {found.get(name, 'missing')} there and "
+                f"{wanted.get(name, 'missing')} here"
+            )
+    if likelihood != repr(model.likelihood):
+        raise CheckpointError(f"{path} is from another model: its likelihood is {likelihood}, not {model.likelihood}")
+
+
+def _check_setting(path, name, saved, value):
+    epoch = ""
+    if isinstance(saved, list) and isinstance(value, list):  # one value an epoch, of which there may now be more
+        differing = [i for i, (old, new) in enumerate(zip(saved, value, strict=False)) if old != new]
+        if not differing:
+            return
+        epoch = f" in epoch {differing[0] + 1}"
+        saved, value = saved[differing[0]], value[differing[0]]
+    if saved != value:
+        raise ValueError(
+            f"{path} was written with {name} = {saved}{epoch}, not {value}; a training resumes with the settings, "
+            "images and length of schedule that it began with. To train on with others: training.load_checkpoint, "
+            "then fit anew"
+        )
+
+
+def _digest(images):
+    pixels = images.detach().cpu().contiguous().view(torch.uint8).numpy()
+    return hashlib.sha256(pixels).hexdigest()[:16]
+
+
+def _kept(average):
+    """What an average of weights makes of 0 and a new 1 as the 11th and the 10,001st: tells one decay from another."""
+    found = []
+    for seen in (10, 10_000):
+        old, new = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        if average.multi_avg_fn is not None:
+            average.multi_avg_fn([old], [new], torch.tensor(seen))
+        elif average.avg_fn is not None:
+            old = average.avg_fn(old, new, torch.tensor(seen))
+        found.append(round(old.item(), 12))
+    return repr(found)
