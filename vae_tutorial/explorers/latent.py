@@ -1,65 +1,37 @@
 """The plane of a VAE with two latent dimensions: a point to move, and the digit decoded there (chapter 11)."""
 
 import functools
+from typing import ClassVar
 
+import numpy as np
 import torch
 import traitlets
 
 from vae_tutorial import data, evaluation, pretrained
-from vae_tutorial.explorers._base import Explorer, Plot
+from vae_tutorial.explorers._base import Explorer, Number, Plot, Whole
 
 EDGE = 4  # the plane is shown from -4 to 4, both ways
 NEAR = 0.25  # a code within this distance of z counts as near
 UNIT = 4096  # codes travel as whole numbers of 1/4096, in 16 bits: from -8 to 8
 CODES = 2000
+# One colour a class, 0 to 9.
+COLORS = ["#1f77b4", "#d9650b", "#2a932a", "#d13438", "#8f62c0", "#8c5a4c", "#cf5bab", "#7a7f86", "#8c8f12", "#0f95a6"]
 
 
 class LatentExplorer(Explorer):
     """What the decoder of a 2-D VAE draws at z = (``z1``, ``z2``), and the codes of test images round it.
 
     ``shown``: the class whose codes stand out, -1 for all. ``map``: show decoded digits in place of the codes.
-    ``codes``: means of q(z | x), ``(N, 2)``, with ``labels``, ``(N,)`` in 0..9; by default those of every fifth MNIST
-    test image. The model is ``pretrained.load("mlp-2d")``.
+    ``codes``: means of q(z | x), ``(N, 2)``, from -8 to 8, with ``labels``, ``(N,)`` in 0..9; by default those of every
+    fifth MNIST test image. The model is ``pretrained.load("mlp-2d")``. Raises ValueError for codes or labels of another
+    kind.
     """
 
     module = "latent"
-    z1 = traitlets.Float(-2.0, min=-EDGE, max=EDGE).tag(sync=True)
-    z2 = traitlets.Float(0.5, min=-EDGE, max=EDGE).tag(sync=True)
-    shown = traitlets.Int(-1, min=-1, max=9).tag(sync=True)
-    map = traitlets.Bool(False).tag(sync=True)
-    # The decoder: sizes of its layers; of each layer the weight (out, in) and the bias, float16, little-endian.
-    sizes = traitlets.List().tag(sync=True)
-    weights = traitlets.Bytes().tag(sync=True)
-    # (N, 2) int16, little-endian, in units of 1/4096; (N,) uint8.
-    codes = traitlets.Bytes().tag(sync=True)
-    labels = traitlets.Bytes().tag(sync=True)
-    # Of each class there is: the class, and a place for its number amid its codes. And a colour for each class.
-    places = traitlets.List().tag(sync=True)
-    colors = traitlets.List(
-        ["#1f77b4", "#d9650b", "#2a932a", "#d13438", "#8f62c0", "#8c5a4c", "#cf5bab", "#7a7f86", "#8c8f12", "#0f95a6"]
-    ).tag(sync=True)
-
-    def __init__(self, codes=None, labels=None, **values):
-        super().__init__(**values)
-        self._vae = pretrained.load("mlp-2d").double()  # its weights are half precision already: nothing is lost
-        linear = self._vae.decoder.layers[::2]  # the others are ReLU
-        parts = [part.detach().numpy().astype("<f2").tobytes() for layer in linear for part in layer.parameters()]
-        self.sizes, self.weights = [2, *(layer.out_features for layer in linear)], b"".join(parts)
-        name = ""
-        if codes is None:
-            codes, labels, name = _test_codes()
-        self._codes, self._labels = torch.as_tensor(codes).detach().double(), torch.as_tensor(labels)
-        if self._codes.shape != (len(self._labels), 2):
-            raise ValueError(f"codes must have shape (N, 2) for N labels; got {tuple(self._codes.shape)}")
-        self._codes = (self._codes * UNIT).round().clamp(-32768, 32767) / UNIT
-        self.codes = (self._codes * UNIT).numpy().astype("<i2").tobytes()
-        self.labels = self._labels.numpy().astype("u1").tobytes()
-        self.places = self._places()
-        self.title = "Move z: what the decoder draws, and whose codes are near"
-        if name == "digits":
-            self.title += " (MNIST is missing: the codes are of scikit-learn's digits)"
-        self.question = "Where is the decoder least sure of its pixels, by the sum of their entropies?"
-        self.choices = [
+    words: ClassVar[dict] = {
+        "title": "Move z: what the decoder draws, and whose codes are near",
+        "question": "Where is the decoder least sure of its pixels, by the sum of their entropies?",
+        "choices": [
             [
                 "In a corner of the plane, far from all codes",
                 "No. At (−3.5, 3.5) it draws fragments with hard edges, 26 nats; the other corners stay below 150.",
@@ -72,16 +44,49 @@ class LatentExplorer(Explorer):
                 "In the middle of one class's cloud",
                 "No. Images of neighbouring codes are alike there. Amid the 1s it is about 45 nats.",
             ],
-        ]
-        self.task = "Now move z to such a place, then to the other two, and read the last row."
-        self.rows = [
+        ],
+        "task": "Now move z to such a place, then to the other two, and read the last row.",
+        "rows": [
             ["z1", "z₁", 2],
             ["z2", "z₂", 2],
             ["log_prior", "log p(z) of the prior, nats", 2],
             ["near", f"test codes within {NEAR} of z, %", 2],
             ["nearest", "class of the nearest code", 0],
             ["entropy", "sum of the pixels' entropies, nats", 1],
-        ]
+        ],
+    }
+    z1 = Number(-2.0, min=-EDGE, max=EDGE).tag(sync=True)
+    z2 = Number(0.5, min=-EDGE, max=EDGE).tag(sync=True)
+    shown = Whole(-1, min=-1, max=9).tag(sync=True)
+    map = traitlets.Bool(False).tag(sync=True)
+    # The decoder: sizes of its layers; of each layer the weight (out, in) and the bias, float16, little-endian.
+    sizes = traitlets.List(read_only=True).tag(sync=True)
+    weights = traitlets.Bytes(read_only=True).tag(sync=True)
+    # (N, 2) int16, little-endian, in units of 1/4096; (N,) uint8.
+    codes = traitlets.Bytes(read_only=True).tag(sync=True)
+    labels = traitlets.Bytes(read_only=True).tag(sync=True)
+    # One entry a class that occurs: digit, position of its number amid its codes.
+    places = traitlets.List(read_only=True).tag(sync=True)
+    colors = traitlets.List(COLORS, read_only=True).tag(sync=True)
+
+    def __init__(self, codes=None, labels=None, **values):
+        if (codes is None) != (labels is None):
+            raise ValueError("codes and labels belong together: give both, or neither")
+        name = ""
+        if codes is None:
+            codes, labels, name = _test_codes()
+        self._codes, self._labels = _checked(codes, labels)
+        super().__init__(**values)
+        self._vae = pretrained.load("mlp-2d").double()  # its weights are half precision already: nothing is lost
+        linear = self._vae.decoder.layers[::2]  # the others are ReLU
+        parts = [part.detach().numpy().astype("<f2").tobytes() for layer in linear for part in layer.parameters()]
+        self.set_trait("sizes", [2, *(layer.out_features for layer in linear)])
+        self.set_trait("weights", b"".join(parts))
+        self.set_trait("codes", (self._codes * UNIT).numpy().astype("<i2").tobytes())
+        self.set_trait("labels", self._labels.numpy().astype("u1").tobytes())
+        self.set_trait("places", self._places())
+        if name == "digits" and "title" not in values:
+            self.title += " (MNIST is missing: the codes are of scikit-learn's digits)"
 
     def numbers(self):
         """Return ``z1``, ``z2``, ``log_prior`` and ``entropy`` (nats), ``near`` (percent) and ``nearest`` (a class)."""
@@ -97,16 +102,16 @@ class LatentExplorer(Explorer):
         }
 
     def picture(self):
-        """Return the plane with about 200 of the codes as SVG."""
+        """Return the plane with about 200 of the codes as an <img>."""
         label = f"The latent plane: codes of test images in clouds, one a class, and z at ({self.z1:g}, {self.z2:g})."
         plot = Plot((-EDGE, EDGE), (-EDGE, EDGE), label.replace("-", "−"), "z₁", "z₂", width=420, height=412)
+        plot.scale("x", (-EDGE, EDGE)).scale("y", (-EDGE, EDGE))
         some = slice(None, None, max(1, len(self._codes) // 200))
-        for digit, color in enumerate(self.colors):
+        for digit, color in enumerate(COLORS):
             mine = self._codes[some][self._labels[some] == digit].clamp(-EDGE, EDGE)
             for _, *place in self.places:  # room for the numbers
                 mine = mine[(mine - torch.tensor(place)).norm(dim=1) > NEAR]
-            dots = "".join(f"M{plot._x(a):.0f} {plot._y(b):.0f}h0" for a, b in mine.tolist())
-            plot.parts.append(f'<path d="{dots}" style="stroke: {color}; stroke-width: 4; stroke-linecap: round"/>')
+            plot.dots(mine.tolist(), color)
         for digit, a, b in self.places:
             plot.text(a, b, str(digit), dy=5)
         plot.dot(self.z1, self.z2, "highlight", r=6)
@@ -114,7 +119,7 @@ class LatentExplorer(Explorer):
         return str(plot)
 
     def _places(self):
-        """Of each class the code with the most neighbours of its class, less those of others, off the places so far.
+        """For each class, the code with the most neighbours of its class, less those of others, off the places so far.
 
         A median would not do: the codes of a class may lie in two clouds, and the median between them.
         """
@@ -136,3 +141,22 @@ def _test_codes():
     some = slice(None, None, max(1, len(found) // CODES))
     mu, _ = evaluation.encode(pretrained.load("mlp-2d"), found.images[some])
     return mu, found.labels[some], found.name
+
+
+def _checked(codes, labels):
+    """Codes ``(N, 2)``, rounded as they travel, and labels ``(N,)``, as tensors on the CPU; else ValueError."""
+    codes, labels = (
+        v.detach().cpu() if hasattr(v, "detach") else torch.as_tensor(np.asarray(v)) for v in (codes, labels)
+    )
+    if labels.ndim != 1 or codes.shape != (len(labels), 2) or not len(labels):
+        raise ValueError(
+            f"codes must have shape (N, 2) for N labels, N at least 1; got {tuple(codes.shape)} for labels of shape "
+            f"{tuple(labels.shape)}"
+        )
+    codes = codes.double()
+    if not (codes.abs() < 8).all():  # NaN fails too
+        low, high = (v.item() for v in codes.aminmax())
+        raise ValueError(f"codes must lie between -8 and 8; got {low:g} to {high:g}")
+    if labels.is_complex() or not ((labels == labels.long()) & (labels >= 0) & (labels <= 9)).all():
+        raise ValueError(f"labels must be whole numbers from 0 to 9; got {labels.unique()[:12].tolist()}")
+    return (codes * UNIT).round().clamp(max=8 * UNIT - 1) / UNIT, labels.long()

@@ -1,6 +1,7 @@
 """A panel that trains a VAE at the reader's beta, and keeps what each run came to (chapter 12). It needs a kernel."""
 
 import base64
+import contextlib
 import html
 import io
 import math
@@ -9,6 +10,13 @@ import threading
 import time
 
 import ipywidgets as widgets
+import torch
+from matplotlib.figure import Figure  # not pyplot, which belongs to the notebook's own thread
+from matplotlib.ticker import MaxNLocator
+from torch.overrides import TorchFunctionMode
+
+from vae_tutorial import _checks, _modes, data, evaluation, models, training
+from vae_tutorial.plotting import COLORS
 
 __all__ = ["TrainingPanel"]
 
@@ -30,9 +38,7 @@ class TrainingPanel(widgets.VBox):
     ``runs``: what was trained, one dict a run: ``beta``, ``epochs``, ``latent_dim``, ``history`` (a
     ``training.History``), and after the last epoch, on ``test``, ``rate`` and ``distortion`` in nats per image.
 
-    ``training.fit`` reports nothing before its end. But it asks for beta at every step: the panel answers, and at the
-    first step of each epoch measures the model as the epoch before has left it. What moves on the screen is therefore
-    the reconstruction and the KL on ``test`` at the end of each epoch: the history's numbers, of the same noise.
+    A run is the loop of ``training.fit`` with that beta, and its numbers are those of ``fit``.
     """
 
     def __init__(self, images=None, test=None, hidden=(200,)):
@@ -47,7 +53,7 @@ class TrainingPanel(widgets.VBox):
         self.progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="min(30em, 100%)"))
         self.message = widgets.HTML("Nothing has been trained yet.")
         self.view = widgets.HTML()
-        self.runs, self._images, self._test, self._hidden = [], images, test, hidden
+        self._images, self._test, self._hidden = images, test, hidden
         self._note, self._busy, self._stopped = "", threading.Lock(), threading.Event()
         # In a thread, the kernel stays free: a press while it trains is heard at once, and not after the training.
         self.button.on_click(lambda _: threading.Thread(target=self.train, daemon=True).start())
@@ -55,6 +61,14 @@ class TrainingPanel(widgets.VBox):
         buttons = widgets.HBox([self.button, self.halt])
         sliders = [self.beta, self.epochs, self.latent_dim]
         super().__init__([*sliders, buttons, self.progress, self.message, self.view])
+        self.runs = []
+
+    def __setattr__(self, name, value):
+        if isinstance(self.__dict__.get(name), widgets.Widget):
+            raise AttributeError(f"{name} is a control of the panel: set panel.{name}.value")
+        if "runs" in self.__dict__ and name != "runs" and name[0] != "_" and not hasattr(type(self), name):
+            raise AttributeError(f"TrainingPanel has no {name!r} to set; it has beta, epochs, latent_dim and runs")
+        super().__setattr__(name, value)
 
     def __repr__(self):
         return "TrainingPanel()"
@@ -88,41 +102,34 @@ class TrainingPanel(widgets.VBox):
             self._busy.release()
 
     def _train(self, beta, epochs, latent_dim):
-        import torch
-
-        from vae_tutorial import models, training
-
-        start = time.perf_counter()
+        start = drawn = time.perf_counter()
         self.message.value, self.progress.value = "Loading the images.", 0.0
         images, test = self._data()
-        with torch.random.fork_rng(devices=[]):  # the notebook's own random numbers are left alone
-            torch.manual_seed(0)
+        with _Drawn(torch.Generator().manual_seed(0)):
             model = models.MLPVAE(latent_dim, self._hidden)
-        live, drawn = [], -math.inf  # (reconstruction, KL) on the test images, at the start and after each epoch
-
-        def watched(progress):
-            nonlocal drawn
-            if self._stopped.is_set():
-                raise KeyboardInterrupt  # with which fit ends in good order
-            self.progress.value = progress
-            if progress * epochs >= len(live) - 1e-9:  # the first step of an epoch
-                live.append(_measure(model, test))
-                self.message.value = f"Epoch {len(live)} of {epochs}, beta {beta:.3g}. {self._note}"
-                if time.perf_counter() > drawn + 1:  # a drawing takes a third of a second
-                    self._draw(live[1:], beta)
+        images, test = _checks.images(images, model, "images", keep_bytes=True), _checks.images(test, model, "test")
+        optimizer, generator = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True), torch.Generator()
+        history = training.History()
+        with contextlib.suppress(KeyboardInterrupt):  # what came before it is whole
+            for epoch in range(1, epochs + 1):
+                self.message.value = f"Epoch {epoch} of {epochs}, beta {beta:.3g}. {self._note}"
+                if self._stopped.is_set():
+                    break
+                generator.manual_seed(1_000_003 * (epoch - 1))  # the seeds of training.fit
+                history.rows.append(_epoch(epoch, model, images, test, optimizer, beta, generator))
+                self.progress.value = epoch / epochs
+                if epoch < epochs and time.perf_counter() > drawn + 1:  # a drawing takes a third of a second
+                    self._draw(history, beta)
                     drawn = time.perf_counter()
-            return beta
-
-        history = training.fit(model, images, epochs=epochs, beta=watched, test=test, progress=False)
         if not len(history):
             self._draw()
             self.message.value = "Stopped before the first epoch was over: nothing is kept."
             return None
-        last = history.rows[-1]
-        run = {"beta": beta, "epochs": len(history), "latent_dim": latent_dim, "history": history}
-        run |= {"rate": last["test_kl"], "distortion": -last["test_reconstruction"]}
-        if not math.isfinite(run["rate"] + run["distortion"]):
+        rate, distortion = history["test_kl"][-1], -history["test_reconstruction"][-1]
+        if not math.isfinite(rate + distortion):
             raise ArithmeticError("rate and distortion on the test images are not finite: the training has diverged")
+        run = {"beta": beta, "epochs": len(history), "latent_dim": latent_dim, "history": history}
+        run |= {"rate": rate, "distortion": distortion}
         self.runs.append(run)
         self.progress.value = 1.0
         cut = "" if len(history) == epochs else f", stopped after {len(history)} of {epochs} epochs"
@@ -131,8 +138,6 @@ class TrainingPanel(widgets.VBox):
         return run
 
     def _data(self):
-        from vae_tutorial import data
-
         if self._images is None:
             loaded = data.load("mnist", "train")
             self._images = loaded.images[:10_000]
@@ -142,36 +147,52 @@ class TrainingPanel(widgets.VBox):
             self._test = data.test_binarization("mnist")[:1000]
         return self._images, self._test
 
-    def _draw(self, live=(), beta=None):
+    def _draw(self, live=None, beta=None):
         self.view.value = _picture(self.runs, live, beta) + _table(self.runs) if self.runs or live else ""
 
 
-def _measure(model, test):
-    import torch
+class _Drawn(TorchFunctionMode):
+    """Lets layers draw their first weights from ``generator``: torch's global one belongs to the notebook.
 
-    from vae_tutorial import evaluation
+    Holds in this thread alone. For the same seed the weights are those that torch.manual_seed would give.
+    """
 
-    with torch.no_grad():  # the same noise as training.fit's own measurement
+    def __init__(self, generator):
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("kaiming_uniform_", "uniform_", "normal_"):
+            kwargs = {**kwargs, "generator": self.generator}
+        return func(*args, **kwargs)
+
+
+def _epoch(number, model, images, test, optimizer, beta, generator):
+    """Train for one epoch and measure; return the row of the history."""
+    start = time.perf_counter()
+    with _modes.training(model):
+        reconstruction, kl = training.run_epoch(model, images, optimizer, beta=beta, generator=generator)
+    row = {"epoch": number, "elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+    row["seconds"] = time.perf_counter() - start
+    # The same noise after each epoch, as in training.fit: what changes is the model.
+    with torch.no_grad():
         parts = evaluation.rate_distortion(model, test, generator=torch.Generator().manual_seed(0))
-    return -parts.distortion.value, parts.rate.value
+    rate, distortion = parts.rate.value, parts.distortion.value
+    return row | {"test_elbo": -rate - distortion, "test_reconstruction": -distortion, "test_kl": rate}
 
 
 def _picture(runs, live, beta):
-    from matplotlib.figure import Figure  # not pyplot, which belongs to the notebook's own thread
-    from matplotlib.ticker import MaxNLocator
-
-    from vae_tutorial.plotting import COLORS
-
     figure = Figure(figsize=(7.6, 3.8), layout="constrained")
     axes = figure.subplot_mosaic("rp;kp", width_ratios=[1, 1.15])
-    shown = [(run["history"]["test_reconstruction"], run["history"]["test_kl"]) for run in runs]
-    if live:
-        shown.append(tuple(zip(*live, strict=True)))
+    histories = [run["history"] for run in runs] + ([live] if live else [])
+    shown = [(history["test_reconstruction"], history["test_kl"]) for history in histories]
     for number, columns in enumerate(shown, 1):
         last = number == len(shown)
-        style = {"linewidth": 2.2 if last else 1, "alpha": 1 if last else 0.5, "marker": "." if last else None}
+        width, alpha, marker = (2.2, 1.0, ".") if last else (1.0, 0.5, "")
         for name, column, color in zip("rk", columns, ("reconstruction", "kl"), strict=True):
-            axes[name].plot(range(1, len(column) + 1), column, color=COLORS[color], **style)
+            steps = range(1, len(column) + 1)
+            axes[name].plot(steps, column, color=COLORS[color], linewidth=width, alpha=alpha, marker=marker)
             axes[name].annotate(str(number), (len(column), column[-1]), (4, 0), textcoords="offset points", va="center")
     for name, label in (("r", "reconstruction"), ("k", "KL")):
         axes[name].set_ylabel(f"{label}, nats")
@@ -184,8 +205,8 @@ def _picture(runs, live, beta):
         face = "white" if under_way else COLORS["p"]
         plane.plot(rate, distortion, "o", color=COLORS["p"], markerfacecolor=face, markersize=7)
         label = f"{number}: beta {beta if under_way else runs[number - 1]['beta']:.2g}"
-        side = {"xytext": (-6, 6), "ha": "right"} if rate > middle else {"xytext": (6, 6)}
-        plane.annotate(label, (rate, distortion), textcoords="offset points", **side)
+        place, side = ((-6, 6), "right") if rate > middle else ((6, 6), "left")
+        plane.annotate(label, (rate, distortion), xytext=place, ha=side, textcoords="offset points")
     plane.set(xlabel="rate, nats", ylabel="distortion, nats", title="along a dotted line the ELBO is the same")
     plane.margins(0.25)
     low, high = plane.get_xlim(), plane.get_ylim()

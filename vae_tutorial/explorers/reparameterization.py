@@ -1,8 +1,16 @@
 """Fixed noise carried to z, and two estimates of one gradient that it makes (chapter 6)."""
 
-import traitlets
+from typing import ClassVar
 
-from vae_tutorial.explorers._base import Explorer, Plot
+import numpy as np
+import torch
+import traitlets
+from torch.distributions import Normal
+
+from vae_tutorial.explorers._base import Explorer, Number, Numbers, Plot, Whole
+from vae_tutorial.explorers._svg import COLORS, INK
+
+NOISE = np.random.default_rng(0).standard_normal(200).round(4).tolist()
 
 
 class ReparameterizationExplorer(Explorer):
@@ -13,22 +21,13 @@ class ReparameterizationExplorer(Explorer):
     """
 
     module = "reparameterization"
-    mu = traitlets.Float(1.0, min=-2, max=2).tag(sync=True)
-    sigma = traitlets.Float(0.5, min=0.1, max=1.5).tag(sync=True)
-    samples = traitlets.Int(50, min=2, max=200).tag(sync=True)
-    noise = traitlets.List().tag(sync=True)
-
-    def __init__(self, **values):
-        import numpy as np
-
-        super().__init__(**values)
-        self.noise = np.random.default_rng(0).standard_normal(200).round(4).tolist()
-        self.title = "Move μ and σ: where the noise goes, and how noisy the gradient is"
-        self.question = (
+    words: ClassVar[dict] = {
+        "title": "Move μ and σ: where the noise goes, and how noisy the gradient is",
+        "question": (
             "At μ = 1, σ goes from 0.5 down to 0.1: the draws of z move together. "
             "What happens to the spread of the two estimates of the gradient?"
-        )
-        self.choices = [
+        ),
+        "choices": [
             [
                 "Both shrink",
                 "No. Pathwise, 2z, shrinks. The score function, z² ε / σ, divides by σ, and grows.",
@@ -38,22 +37,34 @@ class ReparameterizationExplorer(Explorer):
                 "Yes. One draw gives 2z pathwise. By the score function it gives z² ε / σ: the smaller σ, the larger.",
             ],
             ["Both grow", "No. Pathwise is 2z, and spreads by 2σ. It is the score function that divides by σ."],
-        ]
-        self.task = "Now make σ smaller, and look at both strips and their standard deviations."
-        self.rows = [
+        ],
+        "task": "Now make σ smaller, and look at both strips and their standard deviations.",
+        "rows": [
             ["truth", "true gradient of E[z²] by μ, 2μ"],
             ["score_mean", "score function: mean"],
             ["score_std", "score function: standard deviation"],
             ["path_mean", "pathwise: mean"],
             ["path_std", "pathwise: standard deviation"],
             ["ratio", "ratio of the variances, score / pathwise", 1],
-        ]
+        ],
+    }
+    mu = Number(1.0, min=-2, max=2).tag(sync=True)
+    sigma = Number(0.5, min=0.1, max=1.5).tag(sync=True)
+    samples = Whole(50, min=2, max=200).tag(sync=True)
+    noise = Numbers(tuple(NOISE)).tag(sync=True, count=200)
+
+    @traitlets.validate("noise")
+    def _check_noise(self, proposal):
+        noise = proposal["value"]
+        if max(map(abs, noise)) > 8 or noise[0] == noise[1]:
+            raise traitlets.TraitError(
+                "noise must lie between -8 and 8, and its first two numbers must differ; it begins with "
+                f"{noise[0]:g}, {noise[1]:g} and goes from {min(noise):g} to {max(noise):g}"
+            )
+        return noise
 
     def estimates(self):
         """Return what each draw says of the gradient, ``(score, path)``, each ``(samples,)``, by autograd."""
-        import torch
-        from torch.distributions import Normal
-
         eps = torch.tensor(self.noise[: self.samples], dtype=torch.float64)
         mu = torch.full_like(eps, self.mu).requires_grad_()  # one for each draw
         z = mu + self.sigma * eps
@@ -63,9 +74,6 @@ class ReparameterizationExplorer(Explorer):
 
     def numbers(self):
         """Return the true gradient, by quadrature, mean and standard deviation of both estimates, and the ratio."""
-        import torch
-        from torch.distributions import Normal
-
         mu = torch.tensor(self.mu, dtype=torch.float64, requires_grad=True)
         z = torch.linspace(-20, 20, 20_001, dtype=torch.float64)
         mean_of_f = torch.trapezoid(Normal(mu, self.sigma).log_prob(z).exp() * z**2, z)
@@ -80,16 +88,13 @@ class ReparameterizationExplorer(Explorer):
         }
 
     def picture(self):
-        """Return the noise, and lines that carry it to z, as SVG."""
+        """Return the noise, and lines that carry it to z, as an <img>."""
         eps = self.noise[: self.samples]
         z = [self.mu + self.sigma * e for e in eps]
         words = f"{self.samples} values of the noise on the upper line, carried to z on the lower one."
-        plot = Plot((-4, 4), (0, 1), words, f"above: ε, below: z = {self.mu:g} + {self.sigma:g} ε")
-        del plot.parts[5:]  # the numbers of the y axis: there is none
+        plot = Plot((-4, 4), (0, 1), words, f"above: ε, below: z = {self.mu:g} + {self.sigma:g} ε").scale("x", (-4, 4))
         for e, place in zip(eps, z, strict=True):
-            plot.line([e, place], [1, 0], "elbo")
-            plot.parts[-1] = plot.parts[-1].replace("<path", '<path style="stroke-width: 1; stroke-opacity: 0.35"')
-        for e, place in zip(eps, z, strict=True):
-            plot.dot(e, 1, "elbo", 3)
-            plot.dot(place, 0, "q", 4)
+            plot.line([e, place], [1, 0], "ink", width=1, opacity=0.35)
+        plot.dots([(e, 1) for e in eps], INK, 6)
+        plot.dots([(place, 0) for place in z], COLORS["q"], 8)
         return str(plot)

@@ -3,10 +3,15 @@
 import base64
 import html
 import io
+import math
+from typing import ClassVar
 
+import numpy as np
+import torch
 import traitlets
 
-from vae_tutorial.explorers._base import Explorer, Plot
+from vae_tutorial import data, pretrained
+from vae_tutorial.explorers._base import Explorer, Number, Plot
 
 BETAS = [0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0]
 # Test images of MNIST, of the classes 0 to 9, chosen by hand: plain ones beside some with an uncommon stroke.
@@ -23,45 +28,53 @@ class TradeOffExplorer(Explorer):
     """
 
     module = "trade_off"
-    beta = traitlets.Float(1.0).tag(sync=True)
-    betas = traitlets.List(BETAS).tag(sync=True)
-    rates = traitlets.List().tag(sync=True)
-    distortions = traitlets.List().tag(sync=True)
-    unit_kls = traitlets.List().tag(sync=True)
-    active = traitlets.List().tag(sync=True)
-    images = traitlets.Bytes().tag(sync=True)
-    originals = traitlets.Bytes().tag(sync=True)
-    note = traitlets.Unicode().tag(sync=True)
-
-    def __init__(self, **values):
-        super().__init__(**values)
-        self.title = "Move beta: the price of a nat of KL"
-        self.rows = [
+    words: ClassVar[dict] = {
+        "title": "Move beta: the price of a nat of KL",
+        "question": "From beta = 1 down to beta = 0.1 the reconstructions improve. What becomes of the ELBO?",
+        "task": "Now move beta to 0.1, and watch the point cross the lines of equal ELBO.",
+        "rows": [
             ["beta", "beta", 1],
             ["rate", "rate = KL, nats", 2],
             ["distortion", "distortion = −reconstruction, nats", 2],
             ["elbo", "ELBO = −rate − distortion, nats", 2],
             ["objective", "what training maximised: reconstruction − beta · KL, nats", 2],
             ["active", "active units, of 10", 0],
-        ]
-        cards = [_card(beta) for beta in BETAS]
-        self.rates = [round(card.rate.value, 6) for card in cards]
-        self.distortions = [round(card.distortion.value, 6) for card in cards]
-        self.unit_kls = [card.unit_kl for card in cards]
-        self.active = [card.active_units for card in cards]
-        self._ask(*(cards[BETAS.index(beta)] for beta in (1.0, 0.1)))
-        self._draw()
+        ],
+    }
+    beta = Number(1.0).tag(sync=True)
+    betas = traitlets.List(BETAS, read_only=True).tag(sync=True)
+    rates = traitlets.List(read_only=True).tag(sync=True)
+    distortions = traitlets.List(read_only=True).tag(sync=True)
+    unit_kls = traitlets.List(read_only=True).tag(sync=True)
+    active = traitlets.List(read_only=True).tag(sync=True)
+    images = traitlets.Bytes(read_only=True).tag(sync=True)
+    originals = traitlets.Bytes(read_only=True).tag(sync=True)
+    note = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, **values):
+        cards = [pretrained.card(_name(beta)) for beta in BETAS]
+        super().__init__(**{"choices": _choices(cards[BETAS.index(1.0)], cards[BETAS.index(0.1)]), **values})
+        self.set_trait("rates", [round(card.rate.value, 6) for card in cards])
+        self.set_trait("distortions", [round(card.distortion.value, 6) for card in cards])
+        self.set_trait("unit_kls", [card.unit_kl for card in cards])
+        self.set_trait("active", [card.active_units for card in cards])
+        originals, images, note = _drawn()
+        self.set_trait("originals", originals)
+        self.set_trait("images", images)
+        self.note = values.get("note", note)
 
     @traitlets.validate("beta")
     def _one_of_the_ten(self, proposal):
-        if proposal["value"] not in BETAS:
+        value = proposal["value"]
+        found = [beta for beta in BETAS if math.isclose(beta, value, rel_tol=1e-6)]  # 0.1 in float32 is not 0.1
+        if not found:
             known = ", ".join(f"{beta:g}" for beta in BETAS)
-            raise traitlets.TraitError(f"beta must be one of {known}: these were trained; got {proposal['value']:g}")
-        return proposal["value"]
+            raise traitlets.TraitError(f"beta must be one of {known}: these were trained; got {value:g}")
+        return found[0]
 
     def numbers(self):
         """Return beta, the rate, distortion, ELBO and trained objective (nats per test image) and the active units."""
-        card = _card(self.beta)
+        card = pretrained.card(_name(self.beta))
         return {
             "beta": self.beta,
             "rate": card.rate.value,
@@ -72,9 +85,10 @@ class TradeOffExplorer(Explorer):
         }
 
     def picture(self):
-        """Return originals, reconstructions and samples as one picture, and the rate-distortion curve as SVG."""
-        from PIL import Image
+        """Return originals, reconstructions and samples, and the rate-distortion curve, each as an <img>."""
+        from PIL import Image  # not above: what builds the book's reference has no Pillow
 
+        shown = f"At beta {self.beta:g}, in rows: ten test digits, their reconstructions, ten samples from the prior."
         here = 20 * 784 * BETAS.index(self.beta)
         tiles = self.originals + self.images[here : here + 20 * 784]
         sheet = Image.new("L", (289, 86), 255)
@@ -82,16 +96,10 @@ class TradeOffExplorer(Explorer):
             tile = Image.frombytes("L", (28, 28), bytes(255 - v for v in tiles[784 * i : 784 * (i + 1)]))
             sheet.paste(tile, (29 * (i % 10), 29 * (i // 10)))
         sheet.save(stream := io.BytesIO(), "PNG", optimize=True)
-        shown = (
-            f"At beta {self.beta:g}, in rows: ten test digits, their reconstructions, and ten samples from the prior."
-        )
-        curve = Plot(
-            (0, 5 * round(max(self.rates) / 5 + 0.5)),
-            (10 * round(min(self.distortions) / 10 - 0.5), 10 * round(max(self.distortions) / 10 + 0.5)),
-            "The rate-distortion curve: as beta grows, the rate falls and the distortion grows.",
-            "rate, nats",
-            "distortion, nats",
-        )
+        x = (0, 5 * round(max(self.rates) / 5 + 0.5))
+        y = (10 * round(min(self.distortions) / 10 - 0.5), 10 * round(max(self.distortions) / 10 + 0.5))
+        label = "The rate-distortion curve: as beta grows, the rate falls and the distortion grows."
+        curve = Plot(x, y, label, "rate, nats", "distortion, nats").scale("x", x).scale("y", y)
         curve.line(self.rates, self.distortions, "p")
         curve.dot(self.rates[BETAS.index(self.beta)], self.distortions[BETAS.index(self.beta)], "highlight")
         png = base64.b64encode(stream.getvalue()).decode()
@@ -100,53 +108,41 @@ class TradeOffExplorer(Explorer):
             f'style="image-rendering: pixelated; max-width: 100%" src="data:image/png;base64,{png}">{curve}'
         )
 
-    def _ask(self, one, tenth):
-        """Put the question; the replies' numbers are those of the cards of beta 1 and beta 0.1."""
-        less, more = one.distortion.value - tenth.distortion.value, tenth.rate.value - one.rate.value
-        paid = f"the distortion falls by {less:.0f} nats, and the rate grows by {more:.0f}"
-        dear = "Below beta = 1 a nat of rate buys less than a nat of distortion."
-        self.question = "From beta = 1 down to beta = 0.1 the reconstructions improve. What becomes of the ELBO?"
-        self.choices = [
-            ["It improves too: the reconstruction is a part of it", f"No: {paid}. Both are parts of it."],
-            ["It stays: what one part gains, the other loses", f"No: {paid}. Only near beta = 1 is that one for one."],
-            [
-                "It gets worse",
-                f"Yes, by {more - less:.0f} nats: {paid}. {dear}",
-            ],
-        ]
-        self.task = "Now move beta to 0.1, and watch the point cross the lines of equal ELBO."
 
-    def _draw(self):
-        import numpy as np
-        import torch
-
-        from vae_tutorial import data, pretrained
-
-        test, black_white = data.load("mnist", "test"), data.test_binarization("mnist")
-        chosen = DIGITS
-        if test.name != "mnist":
-            chosen = [int((test.labels == digit).nonzero()[0]) for digit in range(10)]
-            self.note = "MNIST is not here: these are digits of scikit-learn, which the models have never seen."
-        noise = np.random.RandomState(12).standard_normal((2, 10, 10))  # its stream is the same in every release
-        eps, z_prior = torch.from_numpy(noise).float()
-        pictures = []
-        with torch.no_grad():
-            for beta in BETAS:
-                model = pretrained.load(f"beta-{beta:g}")
-                mu, logvar = model.encode(black_white[chosen])  # (10, 10) each
-                z = torch.cat([mu + (logvar / 2).exp() * eps, z_prior])  # (20, 10)
-                pictures.append(model.likelihood.mean(model.decode(z)))
-        self.images = _bytes(torch.stack(pictures))
-        self.originals = _bytes(black_white[chosen])
+def _name(beta):
+    return f"beta-{beta:g}"
 
 
-def _card(beta):
-    from vae_tutorial import pretrained
+def _choices(one, tenth):
+    """Return the choices with their replies, whose numbers are those of the cards of beta 1 and beta 0.1."""
+    less, more = one.distortion.value - tenth.distortion.value, tenth.rate.value - one.rate.value
+    paid = f"the distortion falls by {less:.0f} nats, and the rate grows by {more:.0f}"
+    dear = "Below beta = 1 a nat of rate buys less than a nat of distortion."
+    return [
+        ["It improves too: the reconstruction is a part of it", f"No: {paid}. Both are parts of it."],
+        ["It stays: what one part gains, the other loses", f"No: {paid}. Only near beta = 1 is that one for one."],
+        ["It gets worse", f"Yes, by {more - less:.0f} nats: {paid}. {dear}"],
+    ]
 
-    return pretrained.card(f"beta-{beta:g}")
+
+@torch.no_grad()
+def _drawn():
+    """Return originals, and for each beta reconstructions and samples, as bytes; and what to know of the originals."""
+    test, black_white, note = data.load("mnist", "test"), data.test_binarization("mnist"), ""
+    chosen = DIGITS
+    if test.name != "mnist":
+        chosen = [int((test.labels == digit).nonzero()[0]) for digit in range(10)]
+        note = "MNIST is not here: these are digits of scikit-learn, which the models have never seen."
+    noise = np.random.RandomState(12).standard_normal((2, 10, 10))  # its stream is the same in every release
+    eps, z_prior = torch.from_numpy(noise).float()
+    pictures = []
+    for beta in BETAS:
+        model = pretrained.load(_name(beta))
+        mu, logvar = model.encode(black_white[chosen])  # (10, 10) each
+        z = torch.cat([mu + (logvar / 2).exp() * eps, z_prior])  # (20, 10)
+        pictures.append(model.likelihood.mean(model.decode(z)))
+    return _bytes(black_white[chosen]), _bytes(torch.stack(pictures)), note
 
 
 def _bytes(probabilities):
-    import torch
-
     return (255 * probabilities).round().to(torch.uint8).numpy().tobytes()

@@ -1,7 +1,27 @@
-import { button, draggable, fixed, frame, gaussianKL, html, linspace, listen, logNormal, logSumExp, plot, put, slider, svg, ticks } from "./shared.js";
+import {
+  button,
+  draggable,
+  explorer,
+  fixed,
+  frame,
+  gaussianKL,
+  html,
+  linspace,
+  listen,
+  logNormal,
+  logSumExp,
+  plot,
+  put,
+  ratios,
+  read,
+  slider,
+  svg,
+  ticks,
+} from "./shared.js";
 
 const LINE = linspace(-8, 8, 3201); // z, for log p(x)
-const STEPS = linspace(-9, 9, 361); // z in standard deviations of q, for means under q: as exact for a narrow q as for a wide one
+// z in standard deviations of q, for means under q: as exact for a narrow q as for a wide one
+const STEPS = linspace(-9, 9, 361);
 const WEIGHTS = STEPS.map((t) => Math.exp(logNormal(t, 0, 1)) * 0.05);
 const SHOWN = [-4, 4];
 const NATS = [-15, 2]; // of the bars: they stand still, so that log p(x) does
@@ -17,10 +37,17 @@ const logLikelihood = (z, state) => {
 const logJoint = (z, state) => logLikelihood(z, state) + logNormal(z, 0, 1);
 const underQ = ({ mean, std }, f) => STEPS.reduce((sum, t, i) => sum + WEIGHTS[i] * f(mean + std * t), 0);
 
-// All in nats. log p(x), reconstruction and gap by sums over grids; the KL between two normal densities is closed.
+// log p(x): closed for the straight decoder, a sum over a grid for the curved one.
+function evidence(state) {
+  const { decoder, weight, bias, noises } = state;
+  if (decoder === "straight") return logNormal(chosen(state).x[0], bias, Math.hypot(weight, noises.straight));
+  return logSumExp(LINE.map((z) => logJoint(z, state))) + Math.log(LINE[1] - LINE[0]);
+}
+
+// All in nats. Reconstruction and gap by sums over a grid; the KL between two normal densities is closed.
 export function numbers(state) {
   const { mean, std } = state;
-  const log_p = logSumExp(LINE.map((z) => logJoint(z, state))) + Math.log(LINE[1] - LINE[0]);
+  const log_p = evidence(state);
   const reconstruction = underQ(state, (z) => logLikelihood(z, state));
   const gap = underQ(state, (z) => logNormal(z, mean, std) - (logJoint(z, state) - log_p));
   const price = gaussianKL(mean, std);
@@ -29,24 +56,35 @@ export function numbers(state) {
 
 // Radio buttons in a row; `options()` gives value and label of each, and is asked again when `again` changes.
 function radios(model, key, label, options, again = []) {
-  const row = html("div", { class: "vx-buttons", role: "radiogroup", "aria-label": label });
+  const row = html("div", { class: "vx-buttons vx-radios", role: "radiogroup", "aria-label": label });
   const name = `vx-${Math.random().toString(36).slice(2)}`;
   const show = () =>
     row.replaceChildren(
-      html("span", { style: "flex: 0 0 5.5em" }, label),
+      html("span", {}, label),
       ...options().map(([value, text]) =>
-        html("label", {}, html("input", { type: "radio", name, checked: model.get(key) === value, onchange: () => put(model, { [key]: value }) }), ` ${text}`),
+        html(
+          "label",
+          {},
+          html("input", {
+            type: "radio",
+            name,
+            checked: model.get(key) === value,
+            onchange: () => put(model, { [key]: value }),
+          }),
+          ` ${text}`,
+        ),
       ),
     );
-  const follow = () => options().forEach(([value], i) => (row.querySelectorAll("input")[i].checked = model.get(key) === value));
+  const follow = () =>
+    options().forEach(([value], i) => (row.querySelectorAll("input")[i].checked = model.get(key) === value));
   listen(model, [key], follow);
   listen(model, again, show);
   show();
   return row;
 }
 
-function render({ model, el }) {
-  const state = () => Object.fromEntries(VALUES.map((key) => [key, model.get(key)]));
+function show({ model, el }) {
+  const state = () => read(model, VALUES);
   const spoken = () => {
     const { elbo, gap } = numbers(state());
     return `ELBO ${two(elbo)}, gap ${two(gap)} nats`;
@@ -63,14 +101,30 @@ function render({ model, el }) {
     const high = 1.1 * Math.max(0.4 / best[1], ...posterior.map(([, v]) => v)); // whatever q does
     const most = Math.max(...LINE.map((z) => logLikelihood(z, now)));
     top = plot({
-      width, height: 210, x: SHOWN, y: [0, high], xlabel: "z", ylabel: "density",
-      label: `Prior, likelihood and posterior over z for the ${now.decoder} decoder, ${name}; q lies at ${two(mean)} with width ${two(std)}.`,
+      width,
+      height: 210,
+      x: SHOWN,
+      y: [0, high],
+      xlabel: "z",
+      ylabel: "density",
+      label:
+        `Prior, likelihood and posterior over z for the ${now.decoder} decoder, ${name}; ` +
+        `q lies at ${two(mean)} with width ${two(std)}.`,
     });
     top.area(posterior, "p");
-    top.line(curve((z) => Math.exp(logNormal(z, 0, 1))), "prior").style.strokeDasharray = "2 4";
-    top.line(curve((z) => 0.5 * high * Math.exp(logLikelihood(z, now) - most)), "data").style.strokeDasharray = "9 4";
+    top.line(
+      curve((z) => Math.exp(logNormal(z, 0, 1))),
+      "prior vx-dotted",
+    );
+    top.line(
+      curve((z) => 0.5 * high * Math.exp(logLikelihood(z, now) - most)),
+      "data vx-dashed",
+    );
     const within = linspace(mean - 5 * std, mean + 5 * std, 161).filter((z) => z > SHOWN[0] && z < SHOWN[1]);
-    top.line([SHOWN[0], ...within, SHOWN[1]].map((z) => [z, Math.exp(logNormal(z, mean, std))]), "q");
+    top.line(
+      [SHOWN[0], ...within, SHOWN[1]].map((z) => [z, Math.exp(logNormal(z, mean, std))]),
+      "q",
+    );
     return top.node;
   }
 
@@ -79,8 +133,13 @@ function render({ model, el }) {
     const [left, right, first, second, thick, bottom] = [10, 10, 60, 88, 20, 114];
     const sx = (v) => left + ((Math.max(NATS[0], v) - NATS[0]) / (NATS[1] - NATS[0])) * (width - left - right);
     const node = svg("svg", {
-      width, height: 154, viewBox: `0 0 ${width} 154`, role: "img",
-      "aria-label": `Reconstruction ${two(reconstruction)} less KL to the prior ${two(price)} is the ELBO, ${two(elbo)}. ELBO plus gap ${two(gap)} is log p(x), ${two(log_p)} nats.`,
+      width,
+      height: 154,
+      viewBox: `0 0 ${width} 154`,
+      role: "img",
+      "aria-label":
+        `Reconstruction ${two(reconstruction)} less KL to the prior ${two(price)} is the ELBO, ${two(elbo)}. ` +
+        `ELBO plus gap ${two(gap)} is log p(x), ${two(log_p)} nats.`,
     });
     const add = (tag, attributes, ...children) => node.appendChild(svg(tag, attributes, ...children));
     for (const v of ticks(...NATS, width / 70)) {
@@ -89,25 +148,55 @@ function render({ model, el }) {
     }
     add("text", { x: width / 2, y: bottom + 34, "text-anchor": "middle" }, "nats");
     // What both bars are made of, in the order of the bars; a phone has no room for the sums, which the table has.
-    const inked = (name, text) => svg("tspan", { class: `vx-${name}`, style: "fill: var(--vx); font-weight: 600" }, text);
+    const inked = (name, text) => svg("tspan", { class: `vx-ink vx-${name}` }, text);
     const sum = (text) => (width < 440 ? "" : ` = ${text}`);
-    add("text", { class: "vx-tick", x: left, y: 12 }, inked("p", `reconstruction ${two(reconstruction)}`), " − ", inked("kl", `KL(q || p(z)) ${two(price)}`), sum(`ELBO ${two(elbo)}`));
-    add("text", { class: "vx-tick", x: left, y: 29 }, inked("elbo", `ELBO ${two(elbo)}`), " + ", inked("kl", `KL(q || p(z | x)) ${two(gap)}`), sum(`log p(x) ${two(log_p)}`));
-    const bar = (from, to, y, name, style = "") => add("rect", { class: `vx-${name}`, x: sx(from), width: Math.max(0, sx(to) - sx(from)), y, height: thick, style });
+    add(
+      "text",
+      { class: "vx-tick", x: left, y: 12 },
+      inked("p", `reconstruction ${two(reconstruction)}`),
+      " − ",
+      inked("kl", `KL(q || p(z)) ${two(price)}`),
+      sum(`ELBO ${two(elbo)}`),
+    );
+    add(
+      "text",
+      { class: "vx-tick", x: left, y: 29 },
+      inked("elbo", `ELBO ${two(elbo)}`),
+      " + ",
+      inked("kl", `KL(q || p(z | x)) ${two(gap)}`),
+      sum(`log p(x) ${two(log_p)}`),
+    );
+    const bar = (from, to, y, name) =>
+      add("rect", { class: `vx-${name}`, x: sx(from), width: Math.max(0, sx(to) - sx(from)), y, height: thick });
     bar(NATS[0], elbo, first, "bar vx-p");
     bar(elbo, reconstruction, first, "area vx-p");
-    if (reconstruction > NATS[0]) bar(elbo, reconstruction, first, "kl", "fill: none; stroke: var(--vx); stroke-width: 2.5; stroke-dasharray: 5 3");
-    bar(NATS[0], elbo, second, "bar vx-elbo", "fill-opacity: 0.65");
+    if (reconstruction > NATS[0]) bar(elbo, reconstruction, first, "line vx-dashed vx-kl");
+    bar(NATS[0], elbo, second, "bar vx-elbo vx-soft");
     bar(elbo, log_p, second, "bar vx-kl");
-    if (elbo > NATS[0]) add("line", { class: "vx-line vx-elbo", x1: sx(elbo), x2: sx(elbo), y1: first + thick, y2: second, style: "stroke-width: 1; stroke-dasharray: 2 2" });
-    [[reconstruction, first], [elbo, second]].forEach(([v, y]) => v < NATS[0] && add("path", { d: `M1 ${y + thick / 2}l7 -7v14Z`, fill: "currentColor" }));
+    if (elbo > NATS[0])
+      add("line", {
+        class: "vx-line vx-elbo vx-dotted vx-thin",
+        x1: sx(elbo),
+        x2: sx(elbo),
+        y1: first + thick,
+        y2: second,
+      });
+    [
+      [reconstruction, first],
+      [elbo, second],
+    ].forEach(([v, y]) => v < NATS[0] && add("path", { d: `M1 ${y + thick / 2}l7 -7v14Z`, fill: "currentColor" }));
     add("line", { class: "vx-line vx-elbo", x1: sx(log_p), x2: sx(log_p), y1: first - 7, y2: bottom });
-    add("text", { class: "vx-tick", x: Math.min(sx(log_p), width - 48), y: first - 11, "text-anchor": "middle" }, `log p(x) ${two(log_p)}`);
+    add(
+      "text",
+      { class: "vx-tick", x: Math.min(sx(log_p), width - 48), y: first - 11, "text-anchor": "middle" },
+      `log p(x) ${two(log_p)}`,
+    );
     return node;
   }
 
-  const stop = frame({
-    model, el,
+  const picture = frame({
+    model,
+    el,
     keys: ["mean", "std", "decoder", "point"],
     draw: (width) => {
       const now = state();
@@ -116,19 +205,36 @@ function render({ model, el }) {
     },
     numbers: () => numbers(state()),
     controls: [
-      radios(model, "decoder", "decoder", () => [["straight", "straight"], ["curved", "curved"]]),
-      radios(model, "point", "observation", () => model.get("points")[model.get("decoder")].map(({ name }, i) => [i, name]), ["decoder"]),
+      radios(model, "decoder", "decoder", () => [
+        ["straight", "straight"],
+        ["curved", "curved"],
+      ]),
+      radios(
+        model,
+        "point",
+        "observation",
+        () => model.get("points")[model.get("decoder")].map(({ name }, i) => [i, name]),
+        ["decoder"],
+      ),
       slider(model, "mean", { label: "mean of q", min: -3, max: 3, step: 0.02, spoken }),
-      slider(model, "std", { label: "width of q", min: Math.log(0.02), max: Math.log(2), step: 0.01, at: Math.log, from: Math.exp, format: fixed(3), spoken }),
-      html("div", { class: "vx-buttons" }, button("best q", () => go(chosen(state()).best)), button("the prior", () => go([0, 1]))),
+      slider(model, "std", { label: "width of q", ...ratios(0.02, 2, 460), format: fixed(3), spoken }),
+      html(
+        "div",
+        { class: "vx-buttons" },
+        button("best q", () => go(chosen(state()).best)),
+        button("the prior", () => go([0, 1])),
+      ),
     ],
-    legend: [["p", "posterior p(z | x)"], ["q", "q(z) (drag it)"], ["prior vx-dashed vx-dotted", "prior p(z)"], ["data vx-dashed", "likelihood p(x | z), scaled to half the height"]],
+    legend: [
+      ["p", "posterior p(z | x)"],
+      ["q", "q(z) (drag it)"],
+      ["prior vx-dashed vx-dotted", "prior p(z)"],
+      ["data vx-dashed", "likelihood p(x | z), scaled to half the height"],
+    ],
   });
-  const picture = el.querySelector(".vx-picture");
-  let held = false; // dragging counts where it begins in the upper picture: the lower one has another axis
-  picture.addEventListener("pointerdown", (event) => (held = event.clientY < top.node.getBoundingClientRect().bottom));
-  draggable(picture, (event) => held && put(model, { mean: Math.max(-3, Math.min(3, top.at(event)[0])) }));
-  return stop;
+  // Not in the lower picture, which has another axis.
+  const inTop = (event) => event.clientY < top.node.getBoundingClientRect().bottom;
+  draggable(picture, (event) => put(model, { mean: Math.max(-3, Math.min(3, top.at(event)[0])) }), inTop);
 }
 
-export default { render };
+export default explorer(["weight", "bias", "noises", "points"], show);

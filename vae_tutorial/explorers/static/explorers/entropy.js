@@ -1,4 +1,4 @@
-import { button, draggable, entropy, fixed, frame, html, plot, put, slider } from "./shared.js";
+import { button, draggable, entropy, explorer, fixed, frame, html, listen, plot, put, read, slider } from "./shared.js";
 
 const OUTCOMES = [..."abcdef"];
 const HIGHEST = 8; // bits that the lower picture has room for
@@ -26,7 +26,10 @@ export function huffmanLengths(p) {
 // Words of these lengths, none the beginning of another: shortest first, each the next binary number.
 export function wordsOf(lengths) {
   const words = lengths.map(() => null);
-  const order = lengths.map((_, k) => k).filter((k) => lengths[k] !== null).sort((i, j) => lengths[i] - lengths[j] || i - j);
+  const order = lengths
+    .map((_, k) => k)
+    .filter((k) => lengths[k] !== null)
+    .sort((i, j) => lengths[i] - lengths[j] || i - j);
   let [code, last] = [0, 0];
   for (const k of order) {
     code *= 2 ** (lengths[k] - last);
@@ -56,21 +59,29 @@ export function moved(weights, k, t) {
   return p.map((v, i) => (i === k ? t : others > 0 ? (v / others) * (1 - t) : (1 - t) / (p.length - 1)));
 }
 
-function render({ model, el }) {
-  const state = () => ({ weights: model.get("weights") });
-  const move = (k, t) => model.set("weights", moved(model.get("weights"), k, t));
+function show({ model, el }) {
+  const state = () => read(model, ["weights"]);
+  const move = (k, t) => put(model, { weights: moved(model.get("weights"), k, t) });
   let [bars, held] = [null, -1];
 
   function drawBars(width, { p, surprise, lengths }) {
     const height = 226;
+    const told = OUTCOMES.map((x, k) => `${x}: probability ${fixed(3)(p[k])}, surprise ${fixed(2)(surprise[k])} bits`);
     bars = plot({
-      width, height, x: [0, 6], y: [0, 1.12], ylabel: "probability", left: 62,
-      label: `Six outcomes. ${OUTCOMES.map((x, k) => `${x}: probability ${fixed(3)(p[k])}, surprise ${fixed(2)(surprise[k])} bits`).join("; ")}.`,
+      width,
+      height,
+      x: [0, 6],
+      y: [0, 1.12],
+      ylabel: "probability",
+      left: 62,
+      label: `Six outcomes. ${told.join("; ")}.`,
     });
-    for (const node of bars.node.querySelectorAll(`line[y2="${height - 40}"], .vx-tick[text-anchor="middle"]`)) node.remove(); // letters are no numbers
+    for (const node of bars.node.querySelectorAll(`line[y2="${height - 40}"], .vx-tick[text-anchor="middle"]`))
+      node.remove(); // letters are no numbers
     bars.node.setAttribute("height", height + 34); // two more rows below
     bars.node.setAttribute("viewBox", `0 0 ${width} ${height + 34}`);
-    const below = (text, x, dy, attributes = {}) => bars.text(x, 0, text, { dy, class: "vx-tick", "text-anchor": "middle", ...attributes });
+    const below = (text, x, dy, attributes = {}) =>
+      bars.text(x, 0, text, { dy, class: "vx-tick", "text-anchor": "middle", ...attributes });
     const heading = { "text-anchor": "end", dx: -8 };
     below("surprise", 0, 38, heading);
     below("in bits", 0, 51, heading);
@@ -79,12 +90,22 @@ function render({ model, el }) {
     OUTCOMES.forEach((x, k) => {
       const [left, right, top] = [bars.sx(k + 0.14), bars.sx(k + 0.86), bars.sy(p[k])];
       bars.bar(k + 0.14, k + 0.86, p[k], "p");
-      bars.add("line", { x1: left, x2: right, y1: top, y2: top, stroke: "currentColor", "stroke-width": 3, "stroke-linecap": "round" });
+      bars.add("line", {
+        x1: left,
+        x2: right,
+        y1: top,
+        y2: top,
+        stroke: "currentColor",
+        "stroke-width": 3,
+        "stroke-linecap": "round",
+      });
       bars.text(k + 0.5, p[k], fixed(3)(p[k]), { dy: -7, class: "vx-tick", "text-anchor": "middle" });
-      below(x, k + 0.5, 17, { style: "font-weight: 600; font-size: 14px" });
+      below(x, k + 0.5, 17, { class: "vx-letter" });
       below(fixed(2)(surprise[k]), k + 0.5, 44);
-      below(words[k] || (p[k] ? "empty" : "none"), k + 0.5, 69, { style: words[k] ? "font-family: ui-monospace, monospace" : "font-style: italic" });
-      bars.add("rect", { x: left, width: right - left, y: top - 20, height: 40, fill: "transparent", "data-grip": k }).style.cursor = "ns-resize";
+      below(words[k] || (p[k] ? "empty" : "none"), k + 0.5, 69, {
+        class: words[k] ? "vx-tick vx-code" : "vx-tick vx-aside",
+      });
+      bars.add("rect", { x: left, width: right - left, y: top - 20, height: 40, fill: "transparent", "data-grip": k });
     });
     return bars.node;
   }
@@ -93,9 +114,16 @@ function render({ model, el }) {
   function drawAreas(width, { p, surprise, lengths }) {
     const { bits, length } = numbers(state());
     const areas = plot({
-      width, height: 230, x: [0, 1], y: [0, HIGHEST + 1.4], xlabel: "probability, a to f side by side", ylabel: "bits", left: 62,
+      width,
+      height: 230,
+      x: [0, 1],
+      y: [0, HIGHEST + 1.4],
+      xlabel: "probability, a to f side by side",
+      ylabel: "bits",
+      left: 62,
       label:
-        `Columns as wide as the probabilities and as high as the surprises. Their area is the entropy, ${fixed(2)(bits)} bits. ` +
+        `Columns as wide as the probabilities and as high as the surprises. ` +
+        `Their area is the entropy, ${fixed(2)(bits)} bits. ` +
         `The area under Huffman's word lengths is ${fixed(2)(length)} bits.`,
     });
     const steps = [];
@@ -103,10 +131,14 @@ function render({ model, el }) {
     p.forEach((v, k) => {
       if (!v) return;
       const high = Math.min(surprise[k], HIGHEST);
-      const column = areas.bar(start, start + v, high, "entropy");
-      column.style.cssText = "fill-opacity: 0.3; stroke: var(--vx); stroke-width: 1.5";
+      areas.bar(start, start + v, high, "entropy vx-outlined");
       steps.push([start, lengths[k]], [start + v, lengths[k]]);
-      if (v * (width - 74) > 11) areas.text(start + v / 2, Math.max(high, lengths[k]), OUTCOMES[k], { dy: -6, class: "vx-tick", "text-anchor": "middle" });
+      if (v * (width - 74) > 11)
+        areas.text(start + v / 2, Math.max(high, lengths[k]), OUTCOMES[k], {
+          dy: -6,
+          class: "vx-tick",
+          "text-anchor": "middle",
+        });
       start += v;
     });
     areas.line(steps, "q");
@@ -118,43 +150,43 @@ function render({ model, el }) {
   const sliders = OUTCOMES.map((x, k) => {
     const one = {
       get: () => probabilities(model.get("weights"))[k],
-      set: (_, t) => move(k, t),
-      on: (_, callback) => model.on("change:weights", callback),
+      set: (_, t) => model.set("weights", moved(model.get("weights"), k, t)),
+      on: (_, callback) => listen(model, ["weights"], callback),
       save_changes: () => model.save_changes(),
     };
     const spoken = () => {
       const { surprise, lengths } = outcomes(state());
-      const { bits } = numbers(state());
-      return `surprise ${fixed(2)(surprise[k])} bits, word of ${lengths[k] ?? "no"} bits, entropy ${fixed(2)(bits)} bits`;
+      const [surprised, entropy] = [surprise[k], numbers(state()).bits].map(fixed(2));
+      return `surprise ${surprised} bits, word of ${lengths[k] ?? "no"} bits, entropy ${entropy} bits`;
     };
-    const node = slider(one, "p", { label: `p(${x})`, min: 0, max: 1, step: 0.01, format: fixed(3), spoken });
-    node.style.cssText = "grid-template-columns: 2em minmax(3em, 1fr) 2.8em; gap: 0 0.4rem; padding: 0";
-    node.querySelector("input").style.cssText = "grid-column: auto; grid-row: auto";
-    return node;
+    return slider(one, "p", { label: `p(${x})`, min: 0, max: 1, step: 0.01, format: fixed(3), spoken });
   });
-  const grid = html("div", {}, sliders);
-  grid.style.cssText = "display: grid; grid-template-columns: repeat(auto-fit, minmax(max(9rem, 30%), 1fr)); gap: 0 1.2rem"; // two or three in a row;
-  const stop = frame({
-    model, el, keys: ["weights"],
+  const presets = model
+    .get("presets")
+    .map(([label, weights]) => button(label, () => put(model, { weights: [...weights] })));
+  const picture = frame({
+    model,
+    el,
+    keys: ["weights"],
     draw: (width) => [drawBars(width, outcomes(state())), drawAreas(width, outcomes(state()))],
     numbers: () => numbers(state()),
-    controls: [grid, html("div", { class: "vx-buttons" }, model.get("presets").map(([label, weights]) => button(label, () => put(model, { weights: [...weights] }))))],
-    legend: [["p", "probability p (drag the bars)"], ["entropy", "surprise −log₂ p"], ["q", "length of Huffman's word"]],
+    controls: [html("div", { class: "vx-sliders" }, sliders), html("div", { class: "vx-buttons" }, presets)],
+    legend: [
+      ["p", "probability p (drag the bars)"],
+      ["entropy", "surprise −log₂ p"],
+      ["q", "length of Huffman's word"],
+    ],
   });
-
-  const picture = el.querySelector(".vx-picture");
-  picture.addEventListener("pointerdown", (event) => {
+  const onBar = (event) => {
     const [x, y] = bars.at(event);
-    held = y >= -0.05 && y <= 1.12 && x >= 0 && x < 6 ? Math.floor(x) : -1;
-  });
-  // A finger on the top of a bar drags it; elsewhere it scrolls the page.
-  picture.addEventListener("touchstart", (event) => event.target.dataset.grip && event.preventDefault(), { passive: false });
-  draggable(picture, (event) => {
-    if (held < 0) return;
-    move(held, Math.round(1000 * Math.max(0, Math.min(1, bars.at(event)[1]))) / 1000);
-    model.save_changes();
-  });
-  return stop;
+    held = Math.floor(x);
+    return y >= -0.05 && y <= 1.12 && x >= 0 && x < 6;
+  };
+  draggable(
+    picture,
+    (event) => move(held, Math.round(1000 * Math.max(0, Math.min(1, bars.at(event)[1]))) / 1000),
+    onBar,
+  );
 }
 
-export default { render };
+export default explorer(["presets"], show);

@@ -1,69 +1,154 @@
-import { button, draggable, fixed, frame, html, linspace, logNormal, logSumExp, plot, put, slider, trapezoid } from "./shared.js";
+import {
+  button,
+  draggable,
+  explorer,
+  fixed,
+  frame,
+  html,
+  linspace,
+  logNormal,
+  logSumExp,
+  plot,
+  put,
+  ratios,
+  read,
+  slider,
+  trapezoid,
+} from "./shared.js";
 
-const LINE = linspace(-12, 12, 2401);
-const SPACING = 0.01;
-const SHOWN = [-8, 8];
+const BUMPS = ["shares", "means", "stds"];
+const WIDTHS = 10; // standard deviations that an integral reaches to both sides
+const STEPS = 20; // steps of the quadrature in the narrowest width of all
+const CUT = 6; // nats: the integrands are shown up to there
 
-const logBumps = (x, { shares, means, stds }) => logSumExp(shares.map((share, k) => Math.log(share) + logNormal(x, means[k], stds[k])));
+const logBumps = (x, { shares, means, stds }) =>
+  logSumExp(shares.map((share, k) => Math.log(share) + logNormal(x, means[k], stds[k])));
 
-// Both KLs between the bumps p and q = N(mean, std^2), nats, by the trapezoid rule.
-export function numbers({ mean, std, ...p }) {
-  const logP = LINE.map((x) => logBumps(x, p));
-  const logQ = LINE.map((x) => logNormal(x, mean, std));
-  const forward = trapezoid(logP.map((l, i) => Math.exp(l) * (l - logQ[i])), SPACING);
-  const reverse = trapezoid(logQ.map((l, i) => Math.exp(l) * (l - logP[i])), SPACING);
-  return { forward, reverse };
+// The integral of f from WIDTHS widths below the lowest centre to as many above the highest, by the trapezoid rule. The
+// integrands are smooth and vanish at both ends, where that is exact to rounding.
+function integral(f, centres, widths, narrowest) {
+  const low = Math.min(...centres.map((m, k) => m - WIDTHS * widths[k]));
+  const high = Math.max(...centres.map((m, k) => m + WIDTHS * widths[k]));
+  const steps = Math.ceil(((high - low) / narrowest) * STEPS);
+  return trapezoid(linspace(low, high, steps + 1).map(f), (high - low) / steps);
 }
 
-function render({ model, el }) {
-  const state = () => Object.fromEntries(["mean", "std", "shares", "means", "stds"].map((key) => [key, model.get(key)]));
-  const spoken = () => {
-    const { forward, reverse } = numbers(state());
-    return `forward KL ${fixed(2)(forward)}, reverse KL ${fixed(2)(reverse)} nats`;
+// Both KLs between the bumps p and q = N(mean, std^2), nats.
+export function numbers({ mean, std, ...p }) {
+  const forward = (x) => {
+    const logP = logBumps(x, p);
+    return Math.exp(logP) * (logP - logNormal(x, mean, std));
   };
-  const go = ([mean, std]) => put(model, { mean, std });
-  let top = null;
+  const reverse = (x) => {
+    const logQ = logNormal(x, mean, std);
+    return Math.exp(logQ) * (logQ - logBumps(x, p));
+  };
+  return {
+    forward: integral(forward, p.means, p.stds, Math.min(...p.stds)),
+    reverse: integral(reverse, [mean], [std], Math.min(std, ...p.stds)),
+  };
+}
 
-  function draw(width) {
-    const { mean, std, ...p } = state();
-    const xs = LINE.filter((x) => x >= SHOWN[0] && x <= SHOWN[1]).filter((_, i) => i % 4 === 0);
-    const [logP, logQ] = [xs.map((x) => logBumps(x, p)), xs.map((x) => logNormal(x, mean, std))];
-    const densities = plot({
-      width, height: 190, x: SHOWN, y: [0, Math.max(0.5, 0.42 / std)], ylabel: "density",
-      label: `Two bumps p, and a normal density q at ${fixed(2)(mean)} of width ${fixed(2)(std)}.`,
-    });
-    densities.area(xs.map((x, i) => [x, Math.exp(logP[i])]), "p");
-    densities.line(xs.map((x, i) => [x, Math.exp(logQ[i])]), "q");
-    top = densities;
-    const forward = xs.map((x, i) => [x, Math.exp(logP[i]) * (logP[i] - logQ[i])]);
-    const reverse = xs.map((x, i) => [x, Math.exp(logQ[i]) * (logQ[i] - logP[i])]);
-    const values = [...forward, ...reverse].map(([, v]) => v);
-    const low = Math.max(-0.6, Math.min(-0.1, ...values));
-    const high = Math.min(6, Math.max(0.5, ...values) * 1.05);
-    const within = (points) => points.map(([x, v]) => [x, Math.max(low, Math.min(high, v))]);
-    const { forward: f, reverse: r } = numbers(state());
-    const integrands = plot({
-      width, height: 210, x: SHOWN, y: [low, high], xlabel: "x", ylabel: "integrand (nats)",
-      label: `The integrands of both KLs. Their areas are ${fixed(2)(f)} nats forward and ${fixed(2)(r)} nats reverse.`,
-    });
-    integrands.line(within(forward), "forward");
-    integrands.line(within(reverse), "reverse");
-    return [densities.node, integrands.node];
+function show({ model, el }) {
+  const state = () => read(model, ["mean", "std", ...BUMPS]);
+  const bounds = model.get("bounds");
+  const xs = linspace(
+    ...bounds.x,
+    Math.min(2001, 1 + Math.ceil((4 * (bounds.x[1] - bounds.x[0])) / Math.min(0.16, ...model.get("stds")))),
+  );
+  let [top, last] = [null, {}];
+  const now = () => {
+    const { mean, std } = state();
+    // Table, picture and sliders ask.
+    if (last.mean !== mean || last.std !== std) last = { mean, std, ...numbers(state()) };
+    return last;
+  };
+  const spoken = () => `forward KL ${fixed(2)(now().forward)}, reverse KL ${fixed(2)(now().reverse)} nats`;
+  const go = ([mean, std]) => put(model, { mean, std });
+
+  function drawDensities(width, logP, logQ) {
+    const { mean, std } = now();
+    const high = Math.max(0.5, 0.42 / std, ...logP.map((l) => 1.05 * Math.exp(l)));
+    const bumps = model.get("means").length;
+    const label = `Density p of ${bumps} bumps, and a normal density q at ${fixed(2)(mean)} of width ${fixed(2)(std)}.`;
+    top = plot({ width, height: 190, x: bounds.x, y: [0, high], ylabel: "density", label });
+    top.area(
+      xs.map((x, i) => [x, Math.exp(logP[i])]),
+      "p",
+    );
+    top.line(
+      xs.map((x, i) => [x, Math.exp(logQ[i])]),
+      "q",
+    );
+    return top.node;
   }
 
-  const stop = frame({
-    model, el, draw,
+  function drawIntegrands(width, logP, logQ) {
+    const sums = now();
+    const points = {
+      forward: xs.map((x, i) => [x, Math.exp(logP[i]) * (logP[i] - logQ[i])]),
+      reverse: xs.map((x, i) => [x, Math.exp(logQ[i]) * (logQ[i] - logP[i])]),
+    };
+    const values = Object.values(points).flatMap((some) => some.map(([, v]) => v));
+    const low = Math.max(-0.6, Math.min(-0.1, ...values));
+    const most = Math.max(0.5, ...values);
+    const high = Math.min(CUT, most * 1.05);
+    // What the picture has no room for is said in it: its areas would not be the sums.
+    const notes = most * 1.05 > high ? [`cut at ${CUT}: the highest value is ${fixed(0)(most)}`] : [];
+    for (const [name, some] of Object.entries(points)) {
+      const shown = trapezoid(
+        some.map(([, v]) => v),
+        xs[1] - xs[0],
+      );
+      const beyond = sums[name] - shown;
+      if (Math.abs(beyond) > 0.02) notes.push(`${fixed(2)(beyond)} nats of the ${name} KL lie further out`);
+    }
+    const areas = `${fixed(2)(sums.forward)} nats forward and ${fixed(2)(sums.reverse)} nats reverse`;
+    const drawn = plot({
+      width,
+      height: 210,
+      x: bounds.x,
+      y: [low, high * (1 + 0.15 * notes.length)],
+      xlabel: "x",
+      ylabel: "integrand (nats)",
+      label: ["The integrands of both KLs. Their areas are " + areas, ...notes].join(". ") + ".",
+    });
+    for (const [name, some] of Object.entries(points))
+      drawn.line(
+        some.map(([x, v]) => [x, Math.max(low, Math.min(high, v))]),
+        name,
+      );
+    notes.forEach((text, n) =>
+      drawn.add("text", { class: "vx-tick", x: width - 14, y: 25 + 15 * n, "text-anchor": "end" }, text),
+    );
+    return drawn.node;
+  }
+
+  const best = (which) => button(`best ${which} q`, () => go(model.get(`best_${which}`)));
+  const picture = frame({
+    model,
+    el,
     keys: ["mean", "std"],
-    numbers: () => numbers(state()),
+    draw: (width) => {
+      const { mean, std, ...p } = state();
+      const [logP, logQ] = [xs.map((x) => logBumps(x, p)), xs.map((x) => logNormal(x, mean, std))];
+      return [drawDensities(width, logP, logQ), drawIntegrands(width, logP, logQ)];
+    },
+    numbers: now,
     controls: [
-      slider(model, "mean", { label: "mean of q", min: -5, max: 5, step: 0.05, spoken }),
-      slider(model, "std", { label: "width of q", min: Math.log(0.3), max: Math.log(5), step: 0.01, at: Math.log, from: Math.exp, spoken }),
-      html("div", { class: "vx-buttons" }, button("best forward q", () => go(model.get("best_forward"))), button("best reverse q", () => go(model.get("best_reverse")))),
+      slider(model, "mean", { label: "mean of q", min: bounds.mean[0], max: bounds.mean[1], step: 0.05, spoken }),
+      slider(model, "std", { label: "width of q", ...ratios(...bounds.std), spoken }),
+      html("div", { class: "vx-buttons" }, best("forward"), best("reverse")),
     ],
-    legend: [["p", "p"], ["q", "q (drag it)"], ["forward", "p log (p / q), forward"], ["reverse", "q log (q / p), reverse"]],
+    legend: [
+      ["p", "p"],
+      ["q", "q (drag it)"],
+      ["forward", "p log (p / q), forward"],
+      ["reverse", "q log (q / p), reverse"],
+    ],
   });
-  draggable(el.querySelector(".vx-picture"), (event) => put(model, { mean: Math.max(-5, Math.min(5, top.at(event)[0])) }));
-  return stop;
+  const inside = (v) => Math.max(bounds.mean[0], Math.min(bounds.mean[1], v));
+  draggable(picture, (event) => put(model, { mean: inside(top.at(event)[0]) }));
 }
 
-export default { render };
+export default explorer([...BUMPS, "bounds"], show);

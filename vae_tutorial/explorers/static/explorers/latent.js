@@ -1,4 +1,18 @@
-import { button, draggable, fixed, frame, html, listen, plot, put, slider, svg, xlogy } from "./shared.js";
+import {
+  button,
+  draggable,
+  explorer,
+  fixed,
+  frame,
+  html,
+  listen,
+  plot,
+  put,
+  read,
+  slider,
+  svg,
+  xlogy,
+} from "./shared.js";
 
 const EDGE = 4; // the plane is shown from -4 to 4, both ways
 const NEAR = 0.25; // a code within this distance of z counts as near
@@ -8,38 +22,55 @@ const TILES = 16; // decoded digits on the map, each way
 const PACKED = ["sizes", "weights", "codes", "labels"];
 const two = fixed(2);
 
-// -- What travelled as bytes --------------------------------------------------------------------------------------------
+// -- What travelled as bytes ------------------------------------------------------------------------------------------
 
 // A DataView, from a kernel and from page.js; base64 where a state is plain JSON.
-const bytes = (value) => (value.base64 ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer) : value);
+const bytes = (value) =>
+  value.base64 ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer) : value;
 
 // A number in half precision: 1 bit of sign, 5 of exponent, 10 of fraction.
 function half(bits) {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  const size = exponent === 31 ? (fraction ? NaN : Infinity) : exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction;
+  const size =
+    exponent === 31
+      ? fraction
+        ? NaN
+        : Infinity
+      : exponent
+        ? 2 ** (exponent - 15) * (1 + fraction / 1024)
+        : 2 ** -24 * fraction;
   return bits & 32768 ? -size : size;
 }
 
 // The decoder's layers, and the codes with their labels, as arrays of numbers.
 function unpack({ sizes, weights, codes, labels }) {
   const views = { weights: bytes(weights), codes: bytes(codes), labels: bytes(labels) };
-  const all = Float32Array.from({ length: views.weights.byteLength / 2 }, (_, i) => half(views.weights.getUint16(2 * i, true)));
-  let read = 0;
-  const take = (count) => all.subarray(read, (read += count));
+  const all = Float32Array.from({ length: views.weights.byteLength / 2 }, (_, i) =>
+    half(views.weights.getUint16(2 * i, true)),
+  );
+  let taken = 0;
+  const take = (count) => all.subarray(taken, (taken += count));
   // torch keeps weights as (out, in). As (in, out), an input that is 0 after the ReLU can be passed over.
   const layer = (inputs, outputs) => {
     const weight = take(inputs * outputs);
-    return { weight: weight.map((_, i) => weight[(i % outputs) * inputs + Math.floor(i / outputs)]), bias: take(outputs), output: new Float64Array(outputs) };
+    return {
+      weight: weight.map((_, i) => weight[(i % outputs) * inputs + Math.floor(i / outputs)]),
+      bias: take(outputs),
+      output: new Float64Array(outputs),
+    };
   };
   return {
     layers: sizes.slice(1).map((outputs, k) => layer(sizes[k], outputs)),
-    codes: Float64Array.from({ length: views.codes.byteLength / 2 }, (_, i) => views.codes.getInt16(2 * i, true) / UNIT),
+    codes: Float64Array.from(
+      { length: views.codes.byteLength / 2 },
+      (_, i) => views.codes.getInt16(2 * i, true) / UNIT,
+    ),
     labels: Uint8Array.from({ length: views.labels.byteLength }, (_, i) => views.labels.getUint8(i)),
     place: null, // where the decoder was last
   };
 }
 
-// -- Arithmetic -----------------------------------------------------------------------------------------------------------
+// -- Arithmetic -------------------------------------------------------------------------------------------------------
 
 // The probability of each pixel at z, row by row. The array is the decoder's own: the next call overwrites it.
 function decode(parts, z1, z2) {
@@ -72,15 +103,23 @@ export function numbers({ z1, z2, ...packed }, parts = unpack(packed)) {
     if (distance < least) [least, nearest] = [distance, labels[i]];
   }
   const entropy = decode(parts, z1, z2).reduce((sum, p) => sum - xlogy(p, p) - xlogy(1 - p, 1 - p), 0);
-  return { z1, z2, log_prior: -Math.log(2 * Math.PI) - (z1 ** 2 + z2 ** 2) / 2, near: (100 * near) / labels.length, nearest, entropy };
+  return {
+    z1,
+    z2,
+    log_prior: -Math.log(2 * Math.PI) - (z1 ** 2 + z2 ** 2) / 2,
+    near: (100 * near) / labels.length,
+    nearest,
+    entropy,
+  };
 }
 
-// -- Pictures -------------------------------------------------------------------------------------------------------------
+// -- Pictures ---------------------------------------------------------------------------------------------------------
 
 // Ink on paper, in every theme: 0 is white, 1 is black.
 function ink(context, image, probabilities, x = 0, y = 0) {
   image.data.fill(255);
-  for (let i = 0; i < probabilities.length; i++) image.data[4 * i] = image.data[4 * i + 1] = image.data[4 * i + 2] = 255 * (1 - probabilities[i]);
+  for (let i = 0; i < probabilities.length; i++)
+    image.data[4 * i] = image.data[4 * i + 1] = image.data[4 * i + 2] = 255 * (1 - probabilities[i]);
   context.putImageData(image, x, y);
 }
 
@@ -90,52 +129,72 @@ function drawMap(parts) {
   const [context, image] = [canvas.getContext("2d", { willReadFrequently: true }), new ImageData(SIDE, SIDE)];
   const middle = (n) => EDGE * ((2 * n + 1) / TILES - 1);
   for (let row = 0; row < TILES; row++)
-    for (let column = 0; column < TILES; column++) ink(context, image, decode(parts, middle(column), -middle(row)), column * SIDE, row * SIDE);
+    for (let column = 0; column < TILES; column++)
+      ink(context, image, decode(parts, middle(column), -middle(row)), column * SIDE, row * SIDE);
   return canvas;
 }
 
-function render({ model, el }) {
-  const parts = unpack(Object.fromEntries(PACKED.map((key) => [key, model.get(key)])));
+function show({ model, el }) {
+  const parts = unpack(read(model, PACKED));
   let last = {};
   const now = () => {
     const [z1, z2] = [model.get("z1"), model.get("z2")];
-    return last.z1 === z1 && last.z2 === z2 ? last : (last = numbers({ z1, z2 }, parts)); // table and sliders ask for it
+    return last.z1 === z1 && last.z2 === z2 ? last : (last = numbers({ z1, z2 }, parts)); // table and sliders ask
   };
   const place = () => `z = (${two(model.get("z1"))}, ${two(model.get("z2"))})`;
   const inside = (v) => Math.max(-EDGE, Math.min(EDGE, Math.round(100 * v) / 100));
   const go = (z1, z2) => put(model, { z1: inside(z1), z2: inside(z2) });
   const spoken = () => `nearest code is a ${now().nearest}, ${fixed(1)(now().near)} % of the codes near`;
-  const [colors, places] = [model.get("colors"), model.get("places")];
+  const { colors, places } = read(model, ["colors", "places"]);
 
   // What stays while z moves: the digit, the plane with its codes, and the point.
-  const digit = html("canvas", { width: SIDE, height: SIDE, role: "img", style: "image-rendering: pixelated; border: 1px solid rgb(128 128 128 / 60%)" });
+  const digit = html("canvas", { width: SIDE, height: SIDE, role: "img", class: "vx-pixels vx-digit" });
   const image = new ImageData(SIDE, SIDE);
-  const said = html("div", { style: "contain: strict; width: 10em; height: 1.5em; font-variant-numeric: tabular-nums; font-weight: 600" });
-  const card = html("div", { style: "display: flex; gap: 0.25rem 0.75rem" }, digit, html("div", { style: "max-width: 12em" }, said, "The decoder's probability of ink for each pixel: 0 white, 1 black"));
+  const said = html("div", { class: "vx-said" });
+  const card = html(
+    "div",
+    { class: "vx-card" },
+    digit,
+    html("div", {}, said, "The decoder's probability of ink for each pixel: 0 white, 1 black"),
+  );
   const point = html("div", {
-    tabindex: "0", role: "application", "aria-roledescription": "point in a plane",
-    style: "position: absolute; left: 0; top: 0; width: 44px; height: 44px; margin: -22px 0 0 -22px; border-radius: 50%; cursor: grab; touch-action: none",
+    class: "vx-point",
+    tabindex: "0",
+    role: "application",
+    "aria-roledescription": "point in a plane",
+    "data-grip": "z",
   });
-  const plane = html("div", { style: "position: relative; cursor: crosshair" });
-  const stage = html("div", { class: "vx-picture", style: "display: flex; gap: 0.5rem 1.25rem" }, card, plane);
+  const plane = html("div", { class: "vx-plane" });
+  const stage = html("div", { class: "vx-picture vx-stage" }, card, plane);
   const toggles = [["all codes", -1], ...colors.map((_, k) => [String(k), k])].map(([label, k]) => {
     const toggle = button(label, () => put(model, { shown: model.get("shown") === k ? -1 : k }));
-    toggle.style.cssText = `min-width: 1.85rem; padding: 0.15rem 0.4rem; border-bottom: 5px solid ${colors[k] ?? "currentcolor"}`;
+    toggle.classList.add("vx-toggle");
+    toggle.style.borderBottom = `5px solid ${colors[k] ?? "currentcolor"}`;
     return [toggle, () => model.get("shown") === k];
   });
   const map = button("map of digits", () => put(model, { map: !model.get("map") }));
-  map.style.padding = "0.15rem 0.4rem";
+  map.classList.add("vx-toggle");
   toggles.push([map, () => model.get("map")]);
   let [top, tiles, width, key] = [null, null, 0, ""];
 
   // Anew when the size changes, the class, or the map: 2,000 codes, or the map with the codes of one class.
   function drawPlane(size) {
     const [shown, mapped] = [model.get("shown"), model.get("map")];
-    const which = `${mapped ? "decoded digits" : "the codes of test images as points"}, ${shown < 0 ? "of all classes" : `class ${shown} standing out`}`;
-    top = plot({ width: size, height: size - 6, x: [-EDGE, EDGE], y: [-EDGE, EDGE], xlabel: "z₁", ylabel: "z₂", label: `The latent plane from −4 to 4: ${which}.` });
+    const what = mapped ? "decoded digits" : "the codes of test images as points";
+    const which = `${what}, ${shown < 0 ? "of all classes" : `class ${shown} standing out`}`;
+    top = plot({
+      width: size,
+      height: size - 6,
+      x: [-EDGE, EDGE],
+      y: [-EDGE, EDGE],
+      xlabel: "z₁",
+      ylabel: "z₂",
+      label: `The latent plane from −4 to 4: ${which}.`,
+    });
     const [left, upper, span] = [top.sx(-EDGE), top.sy(EDGE), top.sx(EDGE) - top.sx(-EDGE)];
     const dense = Math.max(2, window.devicePixelRatio || 1);
-    const canvas = html("canvas", { width: span * dense, height: span * dense, "aria-hidden": "true", style: `position: absolute; left: ${left}px; top: ${upper}px; width: ${span}px; height: ${span}px` });
+    const canvas = html("canvas", { width: span * dense, height: span * dense, "aria-hidden": "true" });
+    Object.assign(canvas.style, { left: `${left}px`, top: `${upper}px`, width: `${span}px`, height: `${span}px` });
     const context = canvas.getContext("2d");
     context.scale(dense, dense);
     if (mapped) context.drawImage((tiles ??= drawMap(parts)), 0, 0, span, span);
@@ -153,7 +212,12 @@ function render({ model, el }) {
     if (shown >= 0 && !mapped) codes((label) => label !== shown, radius, 0.22);
     if (shown >= 0 || !mapped) codes((label) => shown < 0 || label === shown, radius * (shown < 0 ? 1 : 1.3), 0.8);
     for (const deviations of [1, 2, 3])
-      top.add("circle", { class: "vx-line vx-prior vx-dashed", cx: top.sx(0), cy: top.sy(0), r: (span / 2 / EDGE) * deviations, style: "stroke-width: 1.2" });
+      top.add("circle", {
+        class: "vx-line vx-prior vx-dashed vx-thin",
+        cx: top.sx(0),
+        cy: top.sy(0),
+        r: (span / 2 / EDGE) * deviations,
+      });
     context.globalAlpha = 0.85;
     context.globalCompositeOperation = "destination-out"; // the page shows through, whatever its colour
     for (const [k, a, b] of mapped ? [] : places) {
@@ -161,14 +225,19 @@ function render({ model, el }) {
       context.beginPath();
       context.arc(top.sx(a) - left, top.sy(b) - upper, 9, 0, 7);
       context.fill();
-      top.text(a, b, String(k), { dy: 5.5, "text-anchor": "middle", style: "font-size: 16px; font-weight: 700" });
+      top.text(a, b, String(k), { dy: 5.5, "text-anchor": "middle", class: "vx-class" });
     }
-    top.node.style.position = "relative"; // above the canvas
     const ring = (span / 2 / EDGE) * NEAR;
     point.replaceChildren(
-      svg("svg", { width: 44, height: 44, viewBox: "-22 -22 44 44", "aria-hidden": "true", style: "overflow: visible" },
-        [["#fff", 5], ["#000", 2.2]].map(([stroke, thick]) => svg("circle", { r: ring, fill: "none", stroke, "stroke-width": thick })),
-        svg("circle", { class: "vx-dot vx-highlight", r: 4, stroke: "#fff" })),
+      svg(
+        "svg",
+        { width: 44, height: 44, viewBox: "-22 -22 44 44", "aria-hidden": "true" },
+        [
+          ["#fff", 5],
+          ["#000", 2.2],
+        ].map(([stroke, thick]) => svg("circle", { r: ring, fill: "none", stroke, "stroke-width": thick })),
+        svg("circle", { class: "vx-dot vx-highlight", r: 4, stroke: "#fff" }),
+      ),
     );
     for (const node of [...plane.children]) if (node !== point) node.remove(); // the point keeps its focus
     plane.prepend(canvas, top.node);
@@ -180,20 +249,19 @@ function render({ model, el }) {
     if (key !== wanted) {
       [key, width] = [wanted, wide];
       const beside = width >= 520;
-      stage.style.flexDirection = beside ? "row-reverse" : "column";
-      stage.style.justifyContent = "flex-end";
-      card.style.flexDirection = beside ? "column" : "row";
+      stage.classList.toggle("vx-beside", beside);
       digit.style.width = digit.style.height = `${SIDE * (beside ? 6 : 4)}px`;
       drawPlane(Math.min(480, beside ? width - 210 : width));
       for (const [toggle, pressed] of toggles) {
         toggle.setAttribute("aria-pressed", pressed());
-        toggle.style.background = pressed() ? "var(--vx-panel)" : "";
-        toggle.style.fontWeight = pressed() ? 700 : "";
       }
     }
     const [z1, z2] = [model.get("z1"), model.get("z2")];
     ink(digit.getContext("2d"), image, decode(parts, z1, z2));
-    digit.setAttribute("aria-label", `What the decoder draws at ${place()}: the probability of each pixel, 0 white, 1 black.`);
+    digit.setAttribute(
+      "aria-label",
+      `What the decoder draws at ${place()}: the probability of each pixel, 0 white, 1 black.`,
+    );
     said.textContent = place();
     point.style.transform = `translate(${top.sx(z1)}px, ${top.sy(z2)}px)`;
     point.setAttribute("aria-label", `${place()}. Arrow keys move it, with Shift further.`);
@@ -207,22 +275,32 @@ function render({ model, el }) {
     waiting = false;
     moved.forEach((callback) => callback());
   };
-  const stopMoves = listen(model, ["z1", "z2"], () => {
+  listen(model, ["z1", "z2"], () => {
     if (!waiting) queueMicrotask(tell);
     waiting = true;
   });
-  const stopFrame = frame({
-    model: { get: (key) => model.get(key), on: (_, callback) => moved.add(callback), off: (_, callback) => moved.delete(callback) },
-    el, draw, numbers: now,
+  const empty = frame({
+    model: { ...model, on: (_, callback) => moved.add(callback) },
+    el,
+    draw,
+    numbers: now,
     keys: ["z"],
     controls: [
-      ...["z1", "z2"].map((name, n) => slider(model, name, { label: `z${"₁₂"[n]}`, min: -EDGE, max: EDGE, step: 0.05, spoken })),
-      html("div", { class: "vx-buttons", role: "group", "aria-label": "Class of the codes that stand out" }, toggles.map(([toggle]) => toggle)),
+      ...["z1", "z2"].map((name, n) =>
+        slider(model, name, { label: `z${"₁₂"[n]}`, min: -EDGE, max: EDGE, step: 0.05, spoken }),
+      ),
+      html(
+        "div",
+        { class: "vx-buttons", role: "group", "aria-label": "Class of the codes that stand out" },
+        toggles.map(([toggle]) => toggle),
+      ),
     ],
-    legend: [["highlight", `z, drag it; ring: ${NEAR} round it`], ["prior vx-dashed", "1, 2, 3 deviations of the prior"]],
+    legend: [
+      ["highlight", `z, drag it; ring: ${NEAR} round it`],
+      ["prior vx-dashed", "1, 2, 3 deviations of the prior"],
+    ],
   });
   // The frame fills its picture anew at each move; this one stays, so that the point keeps its focus.
-  const empty = el.querySelector(".vx-picture");
   empty.before(stage);
   draggable(plane, (event) => go(...top.at(event)));
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
@@ -232,8 +310,7 @@ function render({ model, el }) {
     const [a, b] = steps[event.key].map((step) => step * (event.shiftKey ? 0.5 : 0.1));
     go(model.get("z1") + a, model.get("z2") + b);
   });
-  const stopPlane = listen(model, ["shown", "map"], () => width && draw(width));
-  return () => [stopFrame, stopMoves, stopPlane].forEach((stop) => stop());
+  listen(model, ["shown", "map"], () => width && draw(width));
 }
 
-export default { render };
+export default explorer([...PACKED, "places", "colors"], show);

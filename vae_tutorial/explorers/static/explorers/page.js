@@ -20,7 +20,10 @@
       this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), callback]);
     }
     off(event, callback) {
-      this.#listeners.set(event, (this.#listeners.get(event) ?? []).filter((c) => c !== callback));
+      this.#listeners.set(
+        event,
+        (this.#listeners.get(event) ?? []).filter((c) => c !== callback),
+      );
     }
     save_changes() {}
   }
@@ -56,16 +59,18 @@
   }
 
   async function draw(host) {
+    const still = host.querySelector(".vx-static");
+    const el = document.createElement("div");
     try {
       const model = new Model(JSON.parse(host.querySelector("script").textContent, read));
       const { default: explorer } = await module(host.dataset.explorer);
-      const el = document.createElement("div");
-      host.querySelector(".vx-static").replaceWith(el);
+      still.replaceWith(el); // first: an explorer asks how wide it is
       host.explorer = model; // for the curious, and for tests
       await explorer.render({ model, el });
       host.dataset.ready = Math.round(performance.now()); // milliseconds since the page was asked for
     } catch (error) {
-      console.error(`The explorer ${host.dataset.explorer} could not be drawn`, error); // the static picture stays
+      if (el.isConnected) el.replaceWith(still);
+      console.error(`The explorer ${host.dataset.explorer} could not be drawn`, error);
     }
   }
 
@@ -74,7 +79,8 @@
     if (document.readyState === "loading")
       await new Promise((resolve) => document.addEventListener("readystatechange", resolve, { once: true }));
     const hosts = [...document.querySelectorAll("[data-explorer]")];
-    if (hosts.length && location.protocol !== "file:") import("./shared.js"); // which each of them asks for, but only when it has come itself
+    // Each module asks for it, but only once it has come itself.
+    if (hosts.length && location.protocol !== "file:") import("./shared.js");
     await Promise.all(hosts.map(draw));
   }
 

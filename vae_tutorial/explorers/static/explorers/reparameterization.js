@@ -1,16 +1,15 @@
-import { button, draggable, fixed, frame, html, put, slider, svg, ticks } from "./shared.js";
+import { button, draggable, explorer, fixed, frame, html, put, ratios, read, slider, svg, ticks } from "./shared.js";
 
-const LOWEST = { mu: -2, sigma: 0.1, samples: 2 };
-const HIGHEST = { mu: 2, sigma: 1.5, samples: 200 };
-// Within its bounds, which Python insists on; exp(log(0.1)) is just below 0.1.
-const within = (key, value) => Math.max(LOWEST[key], Math.min(HIGHEST[key], Math.round(value * 1e4) / 1e4));
+const MU = [-2, 2];
+const SIGMA = [0.1, 1.5];
+const SAMPLES = [2, 200];
 const SHOWN = [-6, 6]; // of the noise and of z
 const SIDE = 14; // pixels left free at both sides
 
 const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
 const variance = (values, m = mean(values)) => values.reduce((sum, v) => sum + (v - m) ** 2, 0) / (values.length - 1);
 
-// What each draw says of the gradient of E[z^2] by mu: z^2 times the slope of log q, and the slope of z^2 along the path.
+// What each draw says of the gradient of E[z^2] by mu: z^2 times the slope of log q; the slope of z^2 along the path.
 export function estimates({ mu, sigma, samples, noise }) {
   const eps = noise.slice(0, samples);
   const z = eps.map((e) => mu + sigma * e);
@@ -44,15 +43,32 @@ function canvas(width, height, [low, high], label) {
   const axis = (y, dy) => {
     add("line", { x1: SIDE, x2: width - SIDE, y1: y, y2: y, stroke: "currentColor", "stroke-opacity": 0.6 });
     for (const v of ticks(low, high, Math.max(4, width / 50))) {
-      add("line", { x1: sx(v), x2: sx(v), y1: y, y2: y + Math.sign(dy) * 5, stroke: "currentColor", "stroke-opacity": 0.6 });
+      add("line", {
+        x1: sx(v),
+        x2: sx(v),
+        y1: y,
+        y2: y + Math.sign(dy) * 5,
+        stroke: "currentColor",
+        "stroke-opacity": 0.6,
+      });
       text(sx(v), y + dy, String(v).replace("-", "−"), { class: "vx-tick" });
     }
   };
   // Many strokes as few nodes; in three layers, so that one sees where they lie upon each other.
   const strokes = (pieces, attributes) =>
-    [0, 1, 2].forEach((layer) => add("path", { d: pieces.filter((_, i) => i % 3 === layer).join(""), fill: "none", "stroke-linecap": "round", ...attributes }));
+    [0, 1, 2].forEach((layer) =>
+      add("path", {
+        d: pieces.filter((_, i) => i % 3 === layer).join(""),
+        fill: "none",
+        "stroke-linecap": "round",
+        ...attributes,
+      }),
+    );
   const dots = (points, name, size, opacity = 1) =>
-    strokes(points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`), { class: `vx-${name}`, stroke: "var(--vx)", "stroke-width": size, "stroke-opacity": opacity });
+    strokes(
+      points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`),
+      { class: `vx-${name}`, stroke: "var(--vx)", "stroke-width": size, "stroke-opacity": opacity },
+    );
   const at = (event) => {
     const box = node.getBoundingClientRect();
     return [low + ((event.clientX - box.left - SIDE) / (width - 2 * SIDE)) * (high - low), event.clientY - box.top];
@@ -60,25 +76,41 @@ function canvas(width, height, [low, high], label) {
   return { node, add, text, axis, strokes, dots, sx, at };
 }
 
-function render({ model, el }) {
-  const state = () => Object.fromEntries(["mu", "sigma", "samples", "noise"].map((key) => [key, model.get(key)]));
-  let [carried, held] = [null, false];
+function show({ model, el }) {
+  const state = () => read(model, ["mu", "sigma", "samples", "noise"]);
+  let carried = null;
 
   function drawCarried(width, { mu, sigma, samples }, { eps, z }) {
     const [top, bottom] = [46, 156];
-    const label = `${samples} values of the noise on the upper line, carried to z on the lower one: centre ${fixed(2)(mu)}, width ${fixed(2)(sigma)}.`;
+    const label =
+      `${samples} values of the noise on the upper line, carried to z on the lower one: ` +
+      `centre ${fixed(2)(mu)}, width ${fixed(2)(sigma)}.`;
     carried = canvas(width, 212, SHOWN, label);
     const { add, text, axis, strokes, dots, sx } = carried;
     text(SIDE, 14, "noise ε, always the same", { "text-anchor": "start" });
     axis(top, -10);
     axis(bottom, 18);
     const faint = Math.max(0.2, Math.min(0.6, 10 / samples));
-    strokes(z.map((v, i) => `M${sx(eps[i]).toFixed(1)} ${top}L${sx(v).toFixed(1)} ${bottom}`), { stroke: "currentColor", "stroke-opacity": faint });
-    dots(eps.map((e) => [sx(e), top]), "elbo", 5);
-    dots(z.map((v) => [sx(v), bottom]), "q", 7);
+    strokes(
+      z.map((v, i) => `M${sx(eps[i]).toFixed(1)} ${top}L${sx(v).toFixed(1)} ${bottom}`),
+      { stroke: "currentColor", "stroke-opacity": faint },
+    );
+    dots(
+      eps.map((e) => [sx(e), top]),
+      "elbo",
+      5,
+    );
+    dots(
+      z.map((v) => [sx(v), bottom]),
+      "q",
+      7,
+    );
     // Where noise 0 goes, and noise 1.
     add("line", { x1: sx(0), y1: top, x2: sx(mu), y2: bottom, stroke: "currentColor", "stroke-width": 2.2 });
-    add("path", { class: "vx-line vx-q", d: `M${sx(mu)} ${bottom + 24}V${bottom + 32}H${sx(mu + sigma)}V${bottom + 24}` });
+    add("path", {
+      class: "vx-line vx-q",
+      d: `M${sx(mu)} ${bottom + 24}V${bottom + 32}H${sx(mu + sigma)}V${bottom + 24}`,
+    });
     text(sx(mu), bottom + 48, "μ");
     text(Math.max(sx(mu + sigma), sx(mu) + 34), bottom + 48, "μ + σ");
     text(width - SIDE, 14, `z = ${fixed(2)(mu)} + ${fixed(2)(sigma)} ε`, { "text-anchor": "end" });
@@ -88,24 +120,50 @@ function render({ model, el }) {
   function drawStrips(width, { mu, sigma }, found) {
     const limit = reach({ mu, sigma });
     const shown = numbers(state());
-    const rows = [["score", "score function, z² ε / σ", "highlight", 48], ["path", "pathwise, 2z", "data", 142]];
-    const words = rows.map(([key, name]) => `${name}: mean ${fixed(2)(shown[`${key}_mean`])}, standard deviation ${fixed(2)(shown[`${key}_std`])}`);
-    const label = `Estimates of the gradient, one dot for each draw. ${words.join(". ")}. The truth is ${fixed(2)(2 * mu)}.`;
+    const rows = [
+      ["score", "score function, z² ε / σ", "highlight", 48],
+      ["path", "pathwise, 2z", "data", 142],
+    ];
+    const words = rows.map(
+      ([key, name]) =>
+        `${name}: mean ${fixed(2)(shown[`${key}_mean`])}, standard deviation ${fixed(2)(shown[`${key}_std`])}`,
+    );
+    const truth = fixed(2)(2 * mu);
+    const label = `Estimates of the gradient, one dot for each draw. ${words.join(". ")}. The truth is ${truth}.`;
     const { node, add, text, axis, dots, sx } = canvas(width, 276, [-limit, limit], label);
     const bottom = 226;
     axis(bottom, 18);
     text(width / 2, bottom + 40, "what one draw says of the gradient by μ");
     for (const [key, name, colour, top] of rows) {
       text(SIDE, top - 8, name, { "text-anchor": "start" });
-      const places = found[key].map((v, i) => [v, top + 4 + 44 * ((i * 0.618034) % 1)]); // apart from each other, always at the same height
-      dots(places.filter(([v]) => Math.abs(v) <= limit).map(([v, y]) => [sx(v), y]), colour, 6, 0.7);
+      // Apart from each other, each always at the same height.
+      const places = found[key].map((v, i) => [v, top + 4 + 44 * ((i * 0.618034) % 1)]);
+      dots(
+        places.filter(([v]) => Math.abs(v) <= limit).map(([v, y]) => [sx(v), y]),
+        colour,
+        6,
+        0.7,
+      );
       for (const [v, y] of places.filter(([v]) => Math.abs(v) > limit)) {
-        add("path", { class: `vx-dot vx-${colour}`, d: `M${sx(limit * Math.sign(v))} ${y - 5}l${10 * Math.sign(v)} 5l${-10 * Math.sign(v)} 5z` }); // further out
+        add("path", {
+          class: `vx-dot vx-${colour}`,
+          d: `M${sx(limit * Math.sign(v))} ${y - 5}l${10 * Math.sign(v)} 5l${-10 * Math.sign(v)} 5z`,
+        }); // further out
       }
       const [m, s, y] = [shown[`${key}_mean`], shown[`${key}_std`], top + 58];
-      add("path", { d: `M${sx(m - s)} ${y - 4}v8m0 -4H${sx(m + s)}m0 -4v8`, fill: "none", stroke: "currentColor", "stroke-width": 1.6 });
+      add("path", {
+        d: `M${sx(m - s)} ${y - 4}v8m0 -4H${sx(m + s)}m0 -4v8`,
+        fill: "none",
+        stroke: "currentColor",
+        "stroke-width": 1.6,
+      });
       add("path", { d: `M${sx(m)} ${y - 6}l6 6l-6 6l-6 -6z`, fill: "currentColor" });
-      add("path", { d: `M${sx(2 * mu)} ${top - 4}v74`, stroke: "currentColor", "stroke-width": 1.6, "stroke-dasharray": "5 4" });
+      add("path", {
+        d: `M${sx(2 * mu)} ${top - 4}v74`,
+        stroke: "currentColor",
+        "stroke-width": 1.6,
+        "stroke-dasharray": "5 4",
+      });
     }
     text(Math.max(46, Math.min(sx(2 * mu), width - 46)), 16, `truth ${fixed(2)(2 * mu)}`);
     return node;
@@ -115,8 +173,9 @@ function render({ model, el }) {
     const { score_std, path_std } = numbers(state());
     return `standard deviations ${fixed(2)(score_std)} score function, ${fixed(2)(path_std)} pathwise`;
   };
-  const stop = frame({
-    model, el,
+  const picture = frame({
+    model,
+    el,
     keys: ["mu", "sigma", "samples"],
     draw: (width) => {
       const found = estimates(state());
@@ -124,19 +183,33 @@ function render({ model, el }) {
     },
     numbers: () => numbers(state()),
     controls: [
-      slider(model, "mu", { label: "μ, mean of q", min: LOWEST.mu, max: HIGHEST.mu, step: 0.05, spoken }),
-      slider(model, "sigma", { label: "σ, width of q", min: Math.log(LOWEST.sigma), max: Math.log(HIGHEST.sigma), step: 0.01, at: Math.log, from: (v) => within("sigma", Math.exp(v)), spoken }),
-      slider(model, "samples", { label: "number of draws", min: LOWEST.samples, max: HIGHEST.samples, step: 1, format: String, spoken }),
-      html("div", { class: "vx-buttons" }, button("as in the chapter", () => put(model, { mu: 1, sigma: 0.5 })), button("z is the noise", () => put(model, { mu: 0, sigma: 1 }))),
+      slider(model, "mu", { label: "μ, mean of q", min: MU[0], max: MU[1], step: 0.05, spoken }),
+      slider(model, "sigma", { label: "σ, width of q", ...ratios(...SIGMA, 270), spoken }),
+      slider(model, "samples", {
+        label: "number of draws",
+        min: SAMPLES[0],
+        max: SAMPLES[1],
+        step: 1,
+        format: String,
+        spoken,
+      }),
+      html(
+        "div",
+        { class: "vx-buttons" },
+        button("as in the chapter", () => put(model, { mu: 1, sigma: 0.5 })),
+        button("z is the noise", () => put(model, { mu: 0, sigma: 1 })),
+      ),
     ],
-    legend: [["q", "z (drag it)"], ["highlight", "score function"], ["data", "pathwise"], ["elbo", "mean ± standard deviation; dashed: the truth"]],
+    legend: [
+      ["q", "z (drag it)"],
+      ["highlight", "score function"],
+      ["data", "pathwise"],
+      ["elbo", "mean ± standard deviation; dashed: the truth"],
+    ],
   });
-  const picture = el.querySelector(".vx-picture");
-  picture.addEventListener("pointerdown", (event) => (held = carried.at(event)[1] < 212)); // not in the lower picture
-  draggable(picture, (event) => {
-    if (held) put(model, { mu: within("mu", Math.round(carried.at(event)[0] * 100) / 100) });
-  });
-  return stop;
+  const inside = (v) => Math.max(MU[0], Math.min(MU[1], Math.round(100 * v) / 100));
+  const inUpper = (event) => carried.at(event)[1] < 212; // the lower picture has another axis
+  draggable(picture, (event) => put(model, { mu: inside(carried.at(event)[0]) }), inUpper);
 }
 
-export default { render };
+export default explorer(["noise"], show);

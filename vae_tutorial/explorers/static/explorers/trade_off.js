@@ -1,4 +1,4 @@
-import { draggable, fixed, frame, html, linspace, plot, put, slider } from "./shared.js";
+import { draggable, explorer, fixed, frame, html, linspace, plot, put, read, slider } from "./shared.js";
 
 const SIDE = 28; // pixels of a digit
 const ASLEEP = 0.01; // nats: a unit whose KL is below is marked
@@ -13,9 +13,12 @@ export function numbers({ beta, betas, rates, distortions, active }) {
 // A canvas of digits, ink on paper in both themes, each pixel a sharp square. Digits are painted one at a time.
 function sheet(columns, lines, scale) {
   const node = html("canvas", {
-    role: "img", width: columns * (SIDE + 1) - 1, height: lines * (SIDE + 1) - 1,
-    style: `display: block; image-rendering: pixelated; width: ${scale * (columns * (SIDE + 1) - 1)}px`,
+    class: "vx-pixels",
+    role: "img",
+    width: columns * (SIDE + 1) - 1,
+    height: lines * (SIDE + 1) - 1,
   });
+  node.style.width = `${scale * node.width}px`;
   const context = node.getContext("2d");
   const tile = context.createImageData(SIDE, SIDE);
   const paint = (bytes, digit, column, line) => {
@@ -28,19 +31,22 @@ function sheet(columns, lines, scale) {
   return { node, paint };
 }
 
-function render({ model, el }) {
-  const KEYS = ["beta", "betas", "rates", "distortions", "active"];
-  const state = () => Object.fromEntries(KEYS.map((key) => [key, model.get(key)]));
+function show({ model, el }) {
+  const state = () => read(model, ["beta", "betas", "rates", "distortions", "active"]);
   const index = () => model.get("betas").indexOf(model.get("beta"));
-  const caption = (text) => html("p", { style: "margin: 0.6rem 0 0.2rem" }, text);
-  const [betas, rates, distortions] = ["betas", "rates", "distortions"].map((key) => model.get(key));
+  const caption = (text) => html("p", { class: "vx-caption" }, text);
+  const { betas, rates, distortions } = state();
   const key = html(
-    "ul", { class: "vx-legend", style: "margin-top: 1rem" },
+    "ul",
+    { class: "vx-legend vx-later" },
     html("li", { class: "vx-p" }, "the ten models, each with its beta"),
     html("li", { class: "vx-elbo vx-dashed" }, "along it the same ELBO"),
     html("li", { class: "vx-kl" }, "KL of a unit"),
   );
-  const footnote = caption(`× marks a unit that sleeps: its KL is below ${ASLEEP} nats. The table counts as active the units whose mean varies over the test digits, with a variance above 0.01.`);
+  const footnote = caption(
+    `× marks a unit that sleeps: its KL is below ${ASLEEP} nats. The table counts as active the units whose mean ` +
+      "varies over the test digits, with a variance above 0.01.",
+  );
   let [sheets, plane] = [null, null];
 
   // Rows of ten digits, or of five on a phone; under each original its reconstruction. Made anew for a new width only.
@@ -51,7 +57,10 @@ function render({ model, el }) {
     const samples = sheet(columns, 10 / columns, scale);
     const place = (k) => [k % columns, Math.floor(k / columns)];
     for (let k = 0; k < 10; k++) pairs.paint(model.get("originals"), k, place(k)[0], 2 * place(k)[1]);
-    const told = [caption(`Ten test digits, and under each its reconstruction from one draw of z. ${model.get("note")}`), caption("Ten samples from the prior, from the same z at every beta")];
+    const told = [
+      caption(`Ten test digits, and under each its reconstruction from one draw of z. ${model.get("note")}`),
+      caption("Ten samples from the prior, from the same z at every beta"),
+    ];
     return { width, columns, place, pairs, samples, nodes: [told[0], pairs.node, told[1], samples.node], painted: -1 };
   }
 
@@ -74,16 +83,31 @@ function render({ model, el }) {
   // The lines of equal ELBO, each with its label where that is clear of the curve (points in pixels).
   function equals(x, y, points) {
     const labels = points.flatMap(([px, py]) => [16, 40].map((dx) => [px + dx, py - 12]));
-    const between = points.slice(1).flatMap(([px, py], i) => linspace(0, 1, 9).map((t) => [px + t * (points[i][0] - px), py + t * (points[i][1] - py)]));
+    const between = points
+      .slice(1)
+      .flatMap(([px, py], i) =>
+        linspace(0, 1, 9).map((t) => [px + t * (points[i][0] - px), py + t * (points[i][1] - py)]),
+      );
     const clear = (px, py) => [...labels, ...between].every(([a, b]) => Math.hypot(a - px, b - py) > 24);
     const slope = Math.atan2(plane.sy(0) - plane.sy(1), plane.sx(1) - plane.sx(0));
     for (let sum = 20 * Math.ceil((y[0] + 8) / 20); sum < x[1] + y[1]; sum += 20) {
       const [from, to] = [Math.max(x[0], sum - y[1]), Math.min(x[1], sum - y[0])];
       const at = (rate) => [plane.sx(rate), plane.sy(sum - rate)];
-      const look = { class: "vx-line vx-elbo vx-dashed", style: "stroke-width: 1; stroke-opacity: 0.5" };
+      const look = { class: "vx-line vx-elbo vx-dashed vx-thin" };
       plane.add("path", { ...look, d: `M${at(from).join(" ")}L${at(to).join(" ")}` });
-      const end = linspace(to, from, 9).map(at).find(([px, py]) => px - at(from)[0] > 50 && clear(px - 18, py - 12));
-      if (end) plane.add("text", { class: "vx-tick", "text-anchor": "end", transform: `translate(${end[0] - 3} ${end[1] - 4}) rotate(${(180 / Math.PI) * slope})` }, fixed(0)(-sum));
+      const end = linspace(to, from, 9)
+        .map(at)
+        .find(([px, py]) => px - at(from)[0] > 50 && clear(px - 18, py - 12));
+      if (end)
+        plane.add(
+          "text",
+          {
+            class: "vx-tick",
+            "text-anchor": "end",
+            transform: `translate(${end[0] - 3} ${end[1] - 4}) rotate(${(180 / Math.PI) * slope})`,
+          },
+          fixed(0)(-sum),
+        );
     }
   }
 
@@ -93,17 +117,39 @@ function render({ model, el }) {
     const x = [0, 5 * Math.ceil((1.2 * Math.max(...rates)) / 5)]; // with room for a label at the right
     const y = [10 * Math.floor(Math.min(...distortions) / 10 - 1), 10 * Math.ceil(Math.max(...distortions) / 10 + 0.2)];
     plane = plot({
-      width, height, x, y, xlabel: "rate, nats", ylabel: "distortion, nats",
-      label: `Rate-distortion curve of ten models. Beta ${betas[index()]}: rate ${fixed(1)(rate)}, distortion ${fixed(1)(distortion)}, ELBO ${fixed(1)(elbo)} nats.`,
+      width,
+      height,
+      x,
+      y,
+      xlabel: "rate, nats",
+      ylabel: "distortion, nats",
+      label:
+        `Rate-distortion curve of ten models. Beta ${betas[index()]}: rate ${fixed(1)(rate)}, ` +
+        `distortion ${fixed(1)(distortion)}, ELBO ${fixed(1)(elbo)} nats.`,
     });
-    equals(x, y, rates.map((r, i) => [plane.sx(r), plane.sy(distortions[i])]));
-    plane.line(rates.map((r, i) => [r, distortions[i]]), "p");
+    equals(
+      x,
+      y,
+      rates.map((r, i) => [plane.sx(r), plane.sy(distortions[i])]),
+    );
+    plane.line(
+      rates.map((r, i) => [r, distortions[i]]),
+      "p",
+    );
     rates.forEach((r, i) => {
       plane.dot(r, distortions[i], "p", 4);
-      if (i !== index()) plane.text(r, distortions[i], String(betas[i]), { class: "vx-tick", dx: 6, dy: -6 });
+      // Below its point where the label of the chosen one lies.
+      const [dx, dy] = [plane.sx(r) - plane.sx(rate), plane.sy(distortions[i]) - plane.sy(distortion)];
+      const covered = dx > 0 && dx < 64 && Math.abs(dy) < 20;
+      if (i !== index())
+        plane.text(r, distortions[i], String(betas[i]), {
+          class: "vx-tick",
+          dx: covered ? 0 : 6,
+          dy: covered ? 17 : -6,
+        });
     });
     plane.add("circle", { class: "vx-line vx-highlight", cx: plane.sx(rate), cy: plane.sy(distortion), r: 8 });
-    plane.text(rate, distortion, `beta ${betas[index()]}`, { dx: 9, dy: -9, style: "font-weight: 600" });
+    plane.text(rate, distortion, `beta ${betas[index()]}`, { dx: 9, dy: -9, class: "vx-letter" });
     return plane.node;
   }
 
@@ -111,9 +157,15 @@ function render({ model, el }) {
   function units(width, height) {
     const kls = [...model.get("unit_kls")[index()]].sort((a, b) => b - a);
     const drawn = plot({
-      width, height, x: [0.4, 10.6], y: [0, Math.ceil(Math.max(...model.get("unit_kls").flat()))],
-      xlabel: "units, the busiest first", ylabel: "KL, nats",
-      label: `KL of the ten units in nats, the busiest first: ${kls.map(fixed(2)).join(", ")}. ${kls.filter((v) => v < ASLEEP).length} of them sleep.`,
+      width,
+      height,
+      x: [0.4, 10.6],
+      y: [0, Math.ceil(Math.max(...model.get("unit_kls").flat()))],
+      xlabel: "units, the busiest first",
+      ylabel: "KL, nats",
+      label:
+        `KL of the ten units in nats, the busiest first: ${kls.map(fixed(2)).join(", ")}. ` +
+        `${kls.filter((v) => v < ASLEEP).length} of them sleep.`,
     });
     kls.forEach((value, j) => {
       if (value >= ASLEEP) drawn.bar(j + 0.62, j + 1.38, value, "kl");
@@ -124,32 +176,46 @@ function render({ model, el }) {
 
   function draw(width) {
     const first = width < 600 ? width : Math.round(0.58 * width);
-    const plots = html("div", { style: "display: flex; flex-wrap: wrap" });
+    const plots = html("div", { class: "vx-plots" });
     plots.append(curve(first, 320), units(first < width ? width - first : width, first < width ? 320 : 200));
     return [...digits(width), key, plots, footnote];
   }
 
-  const stop = frame({
-    model, el, draw,
+  const picture = frame({
+    model,
+    el,
+    draw,
     keys: ["beta"],
     numbers: () => numbers(state()),
     controls: [
       slider(model, "beta", {
-        label: "beta", min: 0, max: betas.length - 1, step: 1, format: String,
-        at: (beta) => betas.indexOf(beta), from: (i) => betas[i],
-        spoken: () => `rate ${fixed(1)(numbers(state()).rate)}, distortion ${fixed(1)(numbers(state()).distortion)} nats`,
+        label: "beta",
+        min: 0,
+        max: betas.length - 1,
+        step: 1,
+        format: String,
+        at: (beta) => betas.indexOf(beta),
+        from: (i) => betas[i],
+        spoken: () =>
+          `rate ${fixed(1)(numbers(state()).rate)}, distortion ${fixed(1)(numbers(state()).distortion)} nats`,
       }),
     ],
   });
-  // A pointer in the plane takes the nearest of the ten.
-  draggable(el.querySelector(".vx-picture"), (event) => {
+  const offset = (event) => {
     const box = plane.node.getBoundingClientRect();
-    const [px, py] = [event.clientX - box.left, event.clientY - box.top];
-    if (px < 0 || px > box.width || py < 0 || py > box.height) return;
+    return [event.clientX - box.left, event.clientY - box.top, box];
+  };
+  const inPlane = (event) => {
+    const [px, py, box] = offset(event);
+    return px >= 0 && px <= box.width && py >= 0 && py <= box.height;
+  };
+  // The nearest of the ten.
+  const take = (event) => {
+    const [px, py] = offset(event);
     const far = rates.map((rate, i) => Math.hypot(plane.sx(rate) - px, plane.sy(distortions[i]) - py));
     put(model, { beta: betas[far.indexOf(Math.min(...far))] });
-  });
-  return stop;
+  };
+  draggable(picture, take, inPlane);
 }
 
-export default { render };
+export default explorer(["betas", "rates", "distortions", "unit_kls", "active", "images", "originals", "note"], show);
