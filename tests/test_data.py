@@ -1,10 +1,12 @@
 """Loading, standing in, binarizing: on small IDX files of our own, a local server, and the real MNIST where it is."""
 
+import contextlib
 import functools
 import gzip
 import hashlib
 import http.server
 import os
+import socket
 import stat
 import struct
 import subprocess
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from vae_tutorial import data
+from vae_tutorial import _download, data
 
 REAL_ROOT = os.environ.get("VAE_TUTORIAL_DATA")  # before the fixture below takes it away
 
@@ -37,7 +39,8 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def forget(monkeypatch):
-    monkeypatch.setattr(data, "_unreachable", set())
+    monkeypatch.setattr(data, "_told", set())
+    monkeypatch.setattr(_download, "_failed", set())
     monkeypatch.delenv("VAE_TUTORIAL_DATA", raising=False)
 
 
@@ -121,7 +124,7 @@ def test_damaged_files_are_an_error_never_a_stand_in(root, damage):
 def test_a_flipped_bit_in_mnist_is_found(root, monkeypatch):
     file = root / "MNIST" / "raw" / "train-images-idx3-ubyte"
     right = file.read_bytes()
-    monkeypatch.setitem(data._OFFICIAL, file.name, (len(right), hashlib.sha256(right).hexdigest()))
+    monkeypatch.setitem(_download.OFFICIAL, file.name, (len(right), hashlib.sha256(right).hexdigest()))
     assert len(data.load("mnist", root=root)) == 30
     wrong = bytearray(right)
     wrong[5000] ^= 1
@@ -136,12 +139,12 @@ def test_downloads_from_a_server(mirror, tmp_path):
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["FashionMNIST"]  # the temporary folder is gone
 
 
-def test_a_wrong_checksum_leaves_nothing_behind(mirror, tmp_path):
-    file = mirror / "t10k-labels-idx1-ubyte.gz"
-    file.write_bytes(gzip.compress(b"something else"))
-    with pytest.raises(data.DataError, match="could not be downloaded"):
+@pytest.mark.parametrize("name", ["t10k-labels-idx1-ubyte", "train-images-idx3-ubyte"])
+def test_a_wrong_checksum_leaves_nothing_behind(name, mirror, tmp_path):
+    (mirror / f"{name}.gz").write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(data.DataError, match=f"could not be downloaded .*{name}.gz has a wrong checksum"):
         data.load("fashion", root=tmp_path / "new", strict=True)
-    assert list((tmp_path / "new").iterdir()) == []
+    assert not list((tmp_path / "new").glob("*"))
 
 
 def test_the_stand_in_comes_with_one_notice(offline, tmp_path):
@@ -160,18 +163,113 @@ def test_strict_is_an_error_instead(offline, tmp_path):
         data.load("mnist", root=tmp_path, strict=True)
 
 
-def test_a_mirror_that_never_answers_costs_seconds(monkeypatch, tmp_path):
-    import socket
+# What a bad mirror sends: pieces and the seconds between them.
+BAD = {
+    "silent": ([], 0),
+    "trickling": ([b"HTTP/1.1 200 OK\r\n\r\n", *[b"x"] * 10_000], 0.02),
+    "trickling headers": ([b"HTTP/1.1 200 OK\r\nX: ", *[b"x"] * 10_000], 0.02),
+    "endless": ([b"HTTP/1.1 200 OK\r\n\r\n", *[bytes(2**16)] * 10_000], 0),
+    "cut off": ([b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc", None], 0),
+    "no HTTP": ([b"220 ready\r\n", None], 0),
+    "a login page": ([b"HTTP/1.1 200 OK\r\n\r\n<html>", None], 0),
+}
 
+
+@pytest.fixture
+def bad_mirror(request, monkeypatch):
+    monkeypatch.setattr(_download, "_SILENCE", 0.3)
+    monkeypatch.setattr(_download, "_START", 0.3)
+    monkeypatch.setattr(_download, "_LARGEST", 10**6)
+    pieces, pause = BAD[request.param]
+    over = threading.Event()
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.settimeout(5)
+                    connection.recv(4096)
+                    for piece in pieces:
+                        if piece is None or over.wait(pause):
+                            break
+                        connection.sendall(piece)
+                    else:
+                        over.wait(5)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        over.set()
+
+
+@pytest.mark.parametrize("bad_mirror", BAD, indirect=True)
+def test_a_bad_mirror_costs_seconds_and_the_next_one_is_asked(bad_mirror, mirror, tmp_path, monkeypatch):
     import torchvision.datasets
 
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
-        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{silent.getsockname()[1]}/"])
-        monkeypatch.setattr(data, "_PATIENCE_SECONDS", 0.5)
-        start = time.perf_counter()
-        with pytest.raises(data.DataError, match=r"answered within 0\.5 s"):
-            data.load("mnist", root=tmp_path, strict=True)
-        assert time.perf_counter() - start < 5
+    dataset = torchvision.datasets.FashionMNIST
+    good, start = dataset.mirrors[0], time.perf_counter()
+    monkeypatch.setattr(dataset, "mirrors", [bad_mirror])
+    with pytest.raises(data.DataError, match=rf"ConnectionError: {bad_mirror}: \w.*\)$"):
+        data.load("fashion", root=tmp_path / "new", strict=True)
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(_download, "_failed", set())
+    monkeypatch.setattr(dataset, "mirrors", [bad_mirror, good])
+    assert len(data.load("fashion", root=tmp_path / "new", strict=True)) == 30
+    assert time.perf_counter() - start < 5
+
+
+def test_a_slow_but_honest_mirror_is_waited_for(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(_download, "_START", 0.0)
+    monkeypatch.setattr(_download, "_RATE", 1e-3)  # a thousand seconds a byte
+    assert len(data.load("fashion", root=tmp_path / "new", strict=True)) == 30
+
+
+# A home folder that the system does not know: the user has no name there, or there is no such user.
+NOWHERE = [None, "~nobody-of-this-name/data"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows every user's home folder")
+@pytest.mark.parametrize("root", NOWHERE)
+def test_an_unknown_home_folder_gives_the_stand_in(root, monkeypatch):
+    import pwd
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.warns(data.StandInWarning, match=r"the .* lies in an unknown home folder. scikit-learn's digits"):
+        assert data.load("mnist", root=root).name == "digits"
+    with pytest.raises(data.DataError, match="unknown home folder"):
+        data.test_binarization("mnist", root=root, strict=True)
+    if root:
+        monkeypatch.setenv("VAE_TUTORIAL_DATA", root)
+        assert data.load("mnist").name == "digits"  # told already
+
+
+@pytest.mark.parametrize("root", ["x" * 300, "a\0b", "/dev/null/data"])
+def test_a_root_that_no_folder_can_have_gives_the_stand_in(root, mirror):
+    with pytest.warns(data.StandInWarning, match="fashion is not in"):
+        assert data.load("fashion", root=root).name == "digits"
+
+
+@pytest.mark.parametrize("root", [5, b"data", ["data"]])
+def test_a_root_that_is_no_path(root):
+    with pytest.raises(ValueError, match="root must be the path of a folder; got"):
+        data.load("mnist", root=root)
+
+
+def test_files_that_may_not_be_read(root, monkeypatch):
+    import torchvision.datasets
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "__init__", refused)
+    with pytest.raises(data.DataError, match=r"the files of 'fashion' in .* cannot be read"):
+        data.load("fashion", root=root)
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
@@ -202,6 +300,7 @@ def test_unknown_names(arguments, message):
         data.load(*arguments)
 
 
+@pytest.mark.process
 def test_a_torchvision_that_does_not_fit(tmp_path):
     """A torchvision of another torch fails with a RuntimeError from within; the reader is told what to install."""
     fake = tmp_path / "torchvision"

@@ -75,8 +75,10 @@ def test_texts_keep_apart_and_inside(name):
     found, frame = texts(ax), ax.get_window_extent()
     assert min(text.get_fontsize() for text in ax.texts) >= 11
     for i, (text, box) in enumerate(found):
-        assert frame.x0 <= box.x0 and box.x1 <= frame.x1, f"{text!r} leaves the Axes"
-        assert frame.y0 <= box.y0 and box.y1 <= frame.y1, f"{text!r} leaves the Axes"
+        assert frame.x0 <= box.x0, f"{text!r} leaves the Axes"
+        assert box.x1 <= frame.x1, f"{text!r} leaves the Axes"
+        assert frame.y0 <= box.y0, f"{text!r} leaves the Axes"
+        assert box.y1 <= frame.y1, f"{text!r} leaves the Axes"
         for other, its in found[i + 1 :]:
             assert not box.overlaps(its), f"{text!r} lies on {other!r}"
 
@@ -124,7 +126,8 @@ def test_bills_add_up():
     shown = " ".join(text for text, _ in texts(vae())).replace("\N{MINUS SIGN}", "-")
     assert re.findall(r"(-?\d+\.\d) nats", shown) == ["-156.1", "-6.2", "-149.9"]
     shown = " ".join(text for text, _ in texts(autoencoder())).replace("\N{MINUS SIGN}", "-")
-    assert re.findall(r"(-?\d+\.\d) nats", shown) == ["-149.9", "-149.9"] and "left out" in shown
+    assert re.findall(r"(-?\d+\.\d) nats", shown) == ["-149.9", "-149.9"]
+    assert "left out" in shown
 
 
 @pytest.mark.parametrize("numbers", [(-3.3, -2.9, 2.0), (-153.7, -152.7, 5.3)])
@@ -194,7 +197,8 @@ def test_maps_links_lead_to_the_chapters_of_their_part():
     assert len(links) == len(figures.CONCEPTS)
     parts = {"Part I.": range(1, 3), "Part II.": range(3, 7), "Part III.": range(7, 13)}
     for (file, name, number), (_, y) in zip(links, (c[1:] for c in figures.CONCEPTS.values()), strict=True):
-        assert (ROOT / "notebooks" / f"{file}.ipynb").is_file() and file.startswith(f"{int(number):02d}_"), name
+        assert (ROOT / "notebooks" / f"{file}.ipynb").is_file(), name
+        assert file.startswith(f"{int(number):02d}_"), name
         title = next(title for title, _, top, bottom, _ in figures.PARTS if top <= y < bottom)
         assert int(number) in next(chapters for start, chapters in parts.items() if title.startswith(start + " ")), name
 
@@ -218,7 +222,10 @@ def test_map_has_room_for_everything():
     names = list(boxes)
     for i, name in enumerate(names):
         left, top, right, bottom = boxes[name]
-        assert left >= 0 and top >= 0 and right <= figures.WIDTH and bottom <= figures.HEIGHT, f"{name} leaves the map"
+        assert left >= 0, f"{name} leaves the map"
+        assert top >= 0, f"{name} leaves the map"
+        assert right <= figures.WIDTH, f"{name} leaves the map"
+        assert bottom <= figures.HEIGHT, f"{name} leaves the map"
         for other in names[i + 1 :]:
             a, b, c, d = boxes[other]
             assert right <= a or c <= left or bottom <= b or d <= top, f"{name} lies on {other}"

@@ -92,7 +92,7 @@ def test_log_marginal_with_one_sample_is_an_elbo(small):
 
 def test_bad_input_of_the_estimators():
     mu = torch.zeros(5, 2)
-    with pytest.raises(ValueError, match="samples must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="samples must be a whole number of at least 1; got 0"):
         evaluation.split_kl(mu, mu, samples=0)
     with pytest.raises(ValueError, match="mu and logvar must have one shape"):
         evaluation.split_kl(mu, mu[:4])

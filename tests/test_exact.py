@@ -12,7 +12,7 @@ import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from vae_tutorial import exact, models
-from vae_tutorial.exact import BernoulliMixture, GridLatent, LinearGaussian
+from vae_tutorial.exact import BernoulliMixture, GridLatent, LinearGaussian, _ascent, grid_latent
 
 DOUBLE = torch.float64
 
@@ -194,7 +194,8 @@ def test_fit_repeats_and_fixes_the_signs(x):
 
 def test_linear_samples(linear, generator):
     x, z = linear.sample(200_000, generator)
-    assert x.shape == (200_000, 5) and z.shape == (200_000, 3)
+    assert x.shape == (200_000, 5)
+    assert z.shape == (200_000, 3)
     assert torch.allclose(x.mean(0), linear.b, atol=0.03)
     assert torch.allclose(torch.cov(x.T), full(linear).covariance_matrix, atol=0.1)
     assert torch.allclose((x - linear.b).T @ z / len(z), linear.W, atol=0.03)
@@ -216,7 +217,8 @@ def test_grid_against_the_linear_model(Z, points):
     linear = LinearGaussian(randn(5, Z), randn(5, seed=1), 0.4)
     x, _ = linear.sample(12, torch.Generator().manual_seed(0))
     grid = grid_of(linear, points=points)
-    assert grid.z.shape == (points**Z, Z) and grid.log_cell.shape == grid.log_p_z.shape == (points**Z,)
+    assert grid.z.shape == (points**Z, Z)
+    assert grid.log_cell.shape == grid.log_p_z.shape == (points**Z,)
     assert grid.log_cell.exp().sum().item() == pytest.approx(12**Z)  # the area: half a cell at a border
     assert torch.allclose(grid.log_prob(x), linear.log_prob(x), rtol=0, atol=1e-9)
     assert (grid.error(x) < 1e-5).all()
@@ -278,7 +280,9 @@ def test_curved_posteriors_have_the_shapes_that_are_promised(curved):
     p = (curved.log_posterior(x) + curved.log_cell[:, None]).exp()
     assert p[curved.z[:, 0] > 0].sum(0).tolist() == pytest.approx([0.5, 0.5, 1, 1], abs=0.02)
     std = ((p * curved.z**2).sum(0) - (p * curved.z).sum(0) ** 2).sqrt()
-    assert std[0] > 1 and std[2] < 0.1 and std[3] < 0.6 * std[2] + 0.01
+    assert std[0] > 1
+    assert std[2] < 0.1
+    assert std[3] < 0.6 * std[2] + 0.01
 
 
 def test_elbo_plus_gap_is_log_p_on_the_curved_decoder(curved):
@@ -372,7 +376,7 @@ def test_pieces_do_not_matter(monkeypatch):
         yield torch.tensor(grid.split_kl(mu, logvar), dtype=DOUBLE)
 
     whole = list(results())
-    monkeypatch.setattr(exact, "_PIECE", 100)
+    monkeypatch.setattr(grid_latent, "_PIECE", 100)
     for one, other in zip(whole, results(), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-9)
 
@@ -412,7 +416,8 @@ def test_best_gaussian_on_two_modes_against_a_search(curved):
         assert best[row] >= every.max()
         assert best[row] - every.max() < 0.05
         found = candidates[every.argmax()]
-        assert (mu[row, 0] - found[0]).abs() <= 0.04 and (logvar[row, 0] - found[1]).abs() <= 0.1
+        assert (mu[row, 0] - found[0]).abs() <= 0.04
+        assert (logvar[row, 0] - found[1]).abs() <= 0.1
     assert mu[0] > 0.8  # the mode of more mass, not the middle
     assert mu[1].abs() < 1e-6
     assert logvar[1] > logvar[0] + 0.5
@@ -430,8 +435,9 @@ def test_best_gaussian_is_not_caught_by_ripples():
     grid = GridLatent(lambda z: z, lambda x, z: 2 * torch.cos(30 * z).sum(-1) + 0 * x.sum(-1), points=2001)
     x = torch.zeros(1, 1, dtype=DOUBLE)
     mu, logvar = grid.best_gaussian(x)
-    assert mu.abs() < 1e-3 and logvar.abs() < 1e-3
-    crest = grid._climb(x, torch.zeros(1, 1, dtype=DOUBLE), torch.full((1, 1), -7.0, dtype=DOUBLE), 50)
+    assert mu.abs() < 1e-3
+    assert logvar.abs() < 1e-3
+    crest = _ascent.ascend(grid.elbo, x, torch.zeros(1, 1, dtype=DOUBLE), torch.full((1, 1), -7.0, dtype=DOUBLE), 50)
     assert crest[1] < -6.5
     assert grid.elbo(x, mu, logvar) > crest[2] + 1
 
@@ -441,7 +447,7 @@ def test_one_natural_gradient_step_solves_a_gaussian():
     x, _ = linear.sample(12, torch.Generator().manual_seed(0))
     A, c, logvar = linear.encoder()
     start = x @ A.T + c + randn(12, 1), logvar + 0.5 * randn(12, 1, seed=2)
-    mu, found, _ = grid_of(linear)._climb(x, *start, steps=1)
+    mu, found, _ = _ascent.ascend(grid_of(linear).elbo, x, *start, steps=1)
     assert torch.allclose(mu, x @ A.T + c, atol=1e-8)
     assert torch.allclose(found, logvar.expand(12, 1), atol=1e-8)
 
@@ -450,7 +456,9 @@ def test_the_climb_never_falls_and_leaves_a_valley(curved):
     x = torch.tensor([[0.03, 0.5]] * 4 + [[1.0, 3.0]] * 4, dtype=DOUBLE)
     mu = torch.tensor([0.01, -0.1, 3.0, -4.0] * 2, dtype=DOUBLE)[:, None]
     logvar = torch.tensor([-8.0, -3.0, 2.0, -6.0] * 2, dtype=DOUBLE)[:, None]
-    climbs = [curved._climb(x, mu.clone(), logvar.clone(), steps) for steps in (0, 1, 2, 3, 5, 8, 12, 20, 60)]
+    climbs = [
+        _ascent.ascend(curved.elbo, x, mu.clone(), logvar.clone(), steps) for steps in (0, 1, 2, 3, 5, 8, 12, 20, 60)
+    ]
     heights = torch.stack([height for _, _, height in climbs])
     assert (heights[1:] >= heights[:-1] - 1e-9).all()
     assert torch.allclose(heights[-1], curved.elbo(x, *climbs[-1][:2]))
@@ -573,7 +581,9 @@ def test_mixture_is_stable_far_from_the_data():
 
 def test_mixture_samples(mixture, generator):
     x, z = mixture.sample(100_000, generator)
-    assert x.shape == (100_000, 1, 2, 3) and z.shape == (100_000,) and z.dtype == torch.int64
+    assert x.shape == (100_000, 1, 2, 3)
+    assert z.shape == (100_000,)
+    assert z.dtype == torch.int64
     assert set(x.unique().tolist()) == {0.0, 1.0}
     error = 4.5 * math.sqrt(0.25 / 20_000)
     for k in range(3):
@@ -596,7 +606,8 @@ def test_em_recovers_a_planted_mixture():
     order = model.weights.argsort(descending=True)
     assert torch.allclose(model.weights[order], truth.weights, atol=0.03)
     assert torch.allclose(model.probs[order], truth.probs, atol=0.08)
-    assert model.probs.shape == (3, 1, 4, 5) and model.probs.dtype == DOUBLE
+    assert model.probs.shape == (3, 1, 4, 5)
+    assert model.probs.dtype == DOUBLE
     assert (order.argsort()[model.responsibilities(x).argmax(1)] == z).double().mean() > 0.98
     assert model.history[-1] > truth.log_prob(x).mean() - 0.01  # better in training than the truth, or nearly
     assert model.history[-1] == pytest.approx(model.log_prob(x).mean().item(), abs=1e-12)
@@ -658,27 +669,27 @@ def test_an_empty_component_is_put_on_the_worst_explained_example():
     pixels[17] = torch.tensor([1.0] + [0.0, 0.0, 1.0] * 6 + [1.0])  # unlike the rest
     model, log_p_x, responsibilities = with_a_dead_component(pixels)
     assert responsibilities[:, 1].sum() < 1e-100
-    refilled = model._refilled(pixels, log_p_x, responsibilities, 0.5)
+    refilled = model._replace_empty(pixels, log_p_x, responsibilities, 0.5)
     assert torch.allclose(refilled.probs[1], (pixels[log_p_x.argmin()] + 0.5) / 2)
     assert torch.equal(refilled.probs[0], model.probs[0])
     assert refilled.weights.sum().item() == pytest.approx(1, abs=1e-12)
     assert refilled.weights[1].item() == pytest.approx(0.01 / (0.01 + 0.9 * 0.99))
     assert refilled.log_prob(pixels).sum() > log_p_x.sum()
     # a component that is in use is left alone, and so is one that has but a single example to take
-    assert refilled._refilled(pixels, *refilled._expect(pixels), 0.5) is None
+    assert refilled._replace_empty(pixels, *refilled._expect(pixels), 0.5) is None
     single = with_a_dead_component(pixels[:1])
-    assert single[0]._refilled(pixels[:1], *single[1:], 0.5) is None
+    assert single[0]._replace_empty(pixels[:1], *single[1:], 0.5) is None
 
 
 def test_an_empty_component_stays_empty_where_nothing_is_to_be_gained():
     pixels = torch.tensor([[1.0, 0.0]] * 30 + [[1.0, 1.0]] * 70, dtype=DOUBLE)  # no example is rare
     model, log_p_x, responsibilities = with_a_dead_component(pixels, weight=0.0)
-    assert model._refilled(pixels, log_p_x, responsibilities, 0) is None
+    assert model._replace_empty(pixels, log_p_x, responsibilities, 0) is None
     moved = BernoulliMixture(torch.tensor([0.99, 0.01], dtype=DOUBLE), model.probs.clone())
     moved.probs[1] = torch.tensor([1 - 1e-12, 1e-12], dtype=DOUBLE)
     assert moved.log_prob(pixels).sum() < log_p_x.sum()  # what it would have been
     for pseudo_count in (0, 0.5):
-        after = model._maximized(pixels, log_p_x, responsibilities, pseudo_count)
+        after = model._maximize(pixels, log_p_x, responsibilities, pseudo_count)
         assert after.weights.tolist() == [1, 0]
         assert after.log_prob(pixels).isfinite().all()
 
@@ -687,7 +698,7 @@ def test_em_with_components_that_die(monkeypatch):
     """Three kinds of images and six components, of which all but two are spoilt: one comes to life for each kind."""
     kinds = torch.eye(3, dtype=DOUBLE).repeat_interleave(30, 1)  # (3, 90)
     x = kinds.repeat_interleave(torch.tensor([50, 30, 20]), 0)
-    maximized, spoilt = BernoulliMixture._maximized, []
+    maximized, spoilt = BernoulliMixture._maximize, []
 
     def spoil(self, *step):
         model = maximized(self, *step)
@@ -697,7 +708,7 @@ def test_em_with_components_that_die(monkeypatch):
             spoilt.append(model)
         return model
 
-    monkeypatch.setattr(BernoulliMixture, "_maximized", spoil)
+    monkeypatch.setattr(BernoulliMixture, "_maximize", spoil)
     model = BernoulliMixture.fit(x, 6, iterations=30, tolerance=-1e9, pseudo_count=0, seed=1)
     entropy = -sum(p * math.log(p) for p in (0.5, 0.3, 0.2))
     assert model.history[-1] == pytest.approx(-entropy, abs=1e-9)
@@ -712,7 +723,7 @@ def test_em_goes_on_after_a_component_was_put_anew(monkeypatch):
         calls.append(step)
         return self if len(calls) <= 5 else None  # as if it had been, and nothing were gained by it
 
-    monkeypatch.setattr(BernoulliMixture, "_refilled", refilled)
+    monkeypatch.setattr(BernoulliMixture, "_replace_empty", refilled)
     assert len(BernoulliMixture.fit(planted(50)[1], 1).history) == 5 + 2
 
 
@@ -732,7 +743,8 @@ def test_extreme_data(x, pseudo_count, dtype):
     model = BernoulliMixture.fit(x, 9, pseudo_count=pseudo_count)
     assert model.probs.shape == (9, *x.shape[1:])
     for values in (model.weights, model.probs, model.log_prob(x), model.responsibilities(x)):
-        assert values.isfinite().all() and values.dtype == dtype
+        assert values.isfinite().all()
+        assert values.dtype == dtype
     kinds = len(x.unique(dim=0))
     if pseudo_count == 0:
         assert model.log_prob(x).mean().item() == pytest.approx(-math.log(kinds), abs=1e-4)

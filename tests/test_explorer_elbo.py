@@ -5,6 +5,7 @@ import random
 
 import pytest
 import torch
+import traitlets
 
 from vae_tutorial.explorers import ELBOExplorer
 
@@ -70,6 +71,49 @@ def test_the_best_are_best():
                 assert ELBOExplorer(mean=mean + dm, std=std * ds, **here).numbers()["elbo"] < best["elbo"]
 
 
+def others():
+    """Explorers whose decoders have other numbers."""
+    for noises in ({"straight": 0.15, "curved": 0.1}, {"straight": 2.0, "curved": 3.0}):
+        for decoder in ("straight", "curved"):
+            for point in range(3):
+                yield ELBOExplorer(noises=noises, weight=1.0, bias=0.4, decoder=decoder, point=point, mean=1.2, std=0.3)
+
+
+def test_other_decoders():
+    for explorer in others():
+        assert explorer.numbers() == pytest.approx(by_moments(explorer), rel=1e-6, abs=1e-6)
+    explorer = ELBOExplorer()
+    explorer.weight, explorer.noises = 1.0, {"straight": 0.15, "curved": 0.1}
+    explorer.bias = 0.4
+    assert explorer.points == next(others()).points != ELBOExplorer().points
+    explorer.decoder, explorer.point = "straight", 2
+    explorer.mean, explorer.std = explorer.points["straight"][2]["best"]
+    assert explorer.numbers()["gap"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"noises": {"straight": 0.1, "curved": 0.3}}, r"for x = 2\.4 its mean is 4\.23"),  # no slider goes there
+        ({"noises": {"straight": 0.4}}, "straight and curved as keys"),
+        ({"noises": {"straight": 0.4, "curved": 0}}, r"numbers from 0\.1 to 3"),
+        ({"bias": -10}, "must leave the best q within the sliders"),
+        ({"weight": math.nan}, "weight must be a finite number"),
+        ({"std": math.nan}, "std must be a finite number"),
+        ({"point": 3}, "point"),
+        ({"points": {}}, "read-only"),
+    ],
+)
+def test_what_cannot_be_is_refused(values, message):
+    with pytest.raises(traitlets.TraitError, match=message):
+        ELBOExplorer(**values)
+
+
+def test_a_change_within_the_noises_is_refused():
+    with pytest.raises(TypeError, match=r"explorer\.noises = \{\*\*explorer\.noises, 'curved': 0\.5\}"):
+        ELBOExplorer().noises["curved"] = 0.5
+
+
 def test_question_and_replies_say_what_happens():
     explorer = ELBOExplorer()
     mean, std = explorer.points["curved"][1]["best"]
@@ -87,7 +131,7 @@ def test_question_and_replies_say_what_happens():
 
 
 def test_javascript_agrees_with_python(explorer):
-    for widget in some(30, 0):
+    for widget in [*some(30, 0), *others()]:
         found = explorer.call("elbo", "numbers", widget.state())
         assert found == pytest.approx(widget.numbers(), rel=1e-5, abs=1e-5)
 
@@ -107,7 +151,8 @@ def test_keyboard_pointer_and_buttons(explorer):
         page.keyboard.press("ArrowRight")
     assert explorer.get("mean") == pytest.approx(0.7)
     page.get_by_role("slider", name="width of q").press("ArrowLeft")
-    assert explorer.get("std") == pytest.approx(0.6, rel=0.02) and explorer.get("std") < 0.6
+    assert explorer.get("std") == pytest.approx(0.6, rel=0.02)
+    assert explorer.get("std") < 0.6
     assert shows(explorer)
 
     top, bottom = (page.locator(".vx-picture svg").nth(i).bounding_box() for i in (0, 1))
@@ -116,7 +161,8 @@ def test_keyboard_pointer_and_buttons(explorer):
     page.mouse.move(top["x"] + 0.8 * top["width"], top["y"] + 60, steps=5)
     page.mouse.up()
     dragged = explorer.get("mean")
-    assert 1.5 < dragged < 3 and shows(explorer)
+    assert 1.5 < dragged < 3
+    assert shows(explorer)
     page.mouse.click(bottom["x"] + 0.3 * bottom["width"], bottom["y"] + 50)  # bars are no handle
     assert explorer.get("mean") == dragged
 
@@ -124,7 +170,8 @@ def test_keyboard_pointer_and_buttons(explorer):
     assert [explorer.get("mean"), explorer.get("std")] == ELBOExplorer().points["curved"][1]["best"]
     assert shows(explorer)
     page.get_by_role("button", name="the prior").click()
-    assert [explorer.get("mean"), explorer.get("std")] == [0, 1] and shows(explorer)
+    assert [explorer.get("mean"), explorer.get("std")] == [0, 1]
+    assert shows(explorer)
     assert explorer.numbers()[LABELS["log_p"]] == log_p  # whatever q did
 
 
@@ -132,14 +179,17 @@ def test_decoder_and_observation(explorer):
     page = explorer.open(ELBOExplorer())
     observations = page.get_by_role("radiogroup", name="observation")
     observations.get_by_label("arm").check()
-    assert explorer.get("point") == 2 and shows(explorer)
+    assert explorer.get("point") == 2
+    assert shows(explorer)
     page.get_by_role("radiogroup", name="decoder").get_by_label("curved").press("ArrowLeft")
-    assert explorer.get("decoder") == "straight" and shows(explorer)
+    assert explorer.get("decoder") == "straight"
+    assert shows(explorer)
     assert observations.get_by_label("x = 2.4").is_checked()
     page.get_by_role("button", name="best q").click()
     assert explorer.numbers()[LABELS["gap"]] == pytest.approx(0, abs=1e-6)
     explorer.set(point=0)
-    assert observations.get_by_label("x = 0.2").is_checked() and shows(explorer)
+    assert observations.get_by_label("x = 0.2").is_checked()
+    assert shows(explorer)
 
 
 def test_a_drawing_is_quick(explorer):

@@ -51,10 +51,23 @@ def test_zeros():
     assert EntropyExplorer(weights=[1, 0, 0, 0, 0, 1]).outcomes()["lengths"] == [1, None, None, None, None, 1]
 
 
-@pytest.mark.parametrize("weights", [[0] * 6, [1] * 5, [1, 1, 1, 1, 1, -1], [math.nan] * 6, [math.inf] * 6])
+@pytest.mark.parametrize(
+    "weights", [[0] * 6, [1] * 5, [1, 1, 1, 1, 1, -1], [math.nan] * 6, [math.inf] * 6, 6, "123456", [1] * 5 + ["1"]]
+)
 def test_what_is_no_distribution_is_refused(weights):
     with pytest.raises(traitlets.TraitError, match="weights must be 6 numbers"):
         EntropyExplorer(weights=weights)
+    with pytest.raises(traitlets.TraitError, match="preset"):
+        EntropyExplorer(presets=[["mine", weights]])
+
+
+def test_weights_and_presets_of_ones_own():
+    mine = EntropyExplorer(weights=torch.arange(6), presets=[["mine", [1, 2, 3, 4, 5, 6]]])
+    assert mine.weights == (0, 1, 2, 3, 4, 5)
+    assert mine.presets == [["mine", [1, 2, 3, 4, 5, 6]]]
+    assert EntropyExplorer().presets[0][0] == "uniform"
+    with pytest.raises(TypeError):
+        mine.weights[0] = 7  # nobody would hear of it
 
 
 def test_javascript_agrees_with_python(explorer):

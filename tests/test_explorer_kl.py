@@ -3,6 +3,9 @@
 import random
 
 import pytest
+import torch
+import traitlets
+from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from vae_tutorial import information
 from vae_tutorial.explorers import KLExplorer
@@ -21,6 +24,84 @@ def test_numbers_are_right():
     assert one.best_reverse == pytest.approx([0.2, 1.1], abs=1e-3)
 
 
+def by_a_long_sum(explorer):
+    """Both KLs by another route: PyTorch's mixture, and a sum over a line that nothing sticks out of."""
+    x = torch.linspace(-200, 200, 400_001, dtype=torch.float64)
+    shares, means, stds = (
+        torch.tensor(v, dtype=torch.float64) for v in (explorer.shares, explorer.means, explorer.stds)
+    )
+    p = MixtureSameFamily(Categorical(shares), Normal(means, stds))
+    log_p, log_q = p.log_prob(x), Normal(explorer.mean, explorer.std).log_prob(x)
+    terms = {"forward": log_p.exp() * (log_p - log_q), "reverse": log_q.exp() * (log_q - log_p)}
+    return {key: (values.sum() * (x[1] - x[0])).item() for key, values in terms.items()}
+
+
+def at_the_ends():
+    """Explorers of which much of q, or of p, lies beyond the picture; and one of the KLs."""
+    known = ((0, 2, 1.448), (0, 4, 4.874), (0, 5, 9.768), (5, 3, 13.524), (5, 5, 25.738), (-5, 5, 26.015))
+    for mean, std, reverse in known:
+        yield KLExplorer(mean=mean, std=std), "reverse", reverse
+    yield KLExplorer(means=[-14, 14], stds=[1, 1]), "forward", 44.477
+    yield KLExplorer(means=[0, 20], stds=[3, 3]), "forward", 59.024
+    yield KLExplorer(means=[-2.5, 2.5], stds=[0.1, 3], mean=4, std=0.3), "reverse", 2.443
+
+
+def test_numbers_are_right_at_the_ends_of_the_sliders():
+    for one, key, wanted in at_the_ends():
+        assert one.numbers()[key] == pytest.approx(wanted, abs=6e-4)
+        assert one.numbers() == pytest.approx(by_a_long_sum(one), rel=1e-6)
+
+
+def test_what_depends_on_the_bumps_follows_them():
+    explorer = KLExplorer()
+    explorer.means = [0, 20]
+    fresh = KLExplorer(means=[0, 20])
+    for name in ("best_forward", "best_reverse", "bounds"):
+        assert getattr(explorer, name) == getattr(fresh, name) != getattr(KLExplorer(), name)
+    assert explorer.bounds["mean"] == [-5, 20]
+    assert explorer.bounds["x"][1] > 20  # the picture reaches the second bump
+    for which in ("forward", "reverse"):  # the buttons stay within the sliders
+        explorer.mean, explorer.std = getattr(explorer, f"best_{which}")
+    explorer.means = [-1, 1]
+    assert explorer.mean == 5  # q was at 20, where the slider does not reach any more
+    with explorer.hold_trait_notifications():
+        explorer.shares, explorer.means, explorer.stds = [0.2, 0.3, 0.5], [-3, 0, 3], torch.tensor([0.5, 0.5, 0.5])
+    assert explorer.best_reverse[0] == pytest.approx(3, abs=0.02)
+    assert explorer.numbers() == pytest.approx(by_a_long_sum(explorer), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"shares": [1, 1]}, r"shares must be above 0 and sum to 1; got \(1\.0, 1\.0\)"),
+        ({"shares": [0, 1]}, "shares must be above 0"),
+        ({"means": [1, 2, 3]}, "one number for each bump"),
+        ({"shares": [1.0], "mean": 0}, "one number for each bump"),
+        ({"means": [0, float("nan")]}, "means must be some numbers, all finite"),
+        ({"means": [0, 60]}, "means must lie between -50 and 50"),
+        ({"stds": [0.7, 0]}, r"stds must lie between 0\.05 and 10"),
+        ({"mean": 7}, "mean must lie between -5 and 5; got 7"),
+        ({"std": 0.2}, r"std must lie between 0\.3 and 5"),
+        ({"mean": float("nan")}, "mean must be a finite number"),
+        ({"best_reverse": [0, 1]}, "read-only"),
+    ],
+)
+def test_what_cannot_be_is_refused(values, message):
+    with pytest.raises(traitlets.TraitError, match=message):
+        KLExplorer(**values)
+    explorer = KLExplorer()
+    kept = explorer.state()
+    with pytest.raises(traitlets.TraitError, match=message):
+        set_together(explorer, values)
+    assert explorer.state() == kept
+
+
+def set_together(explorer, values):
+    with explorer.hold_trait_notifications():
+        for name, value in values.items():
+            setattr(explorer, name, value)
+
+
 def test_the_best_are_best():
     explorer = KLExplorer()
     for which in ("forward", "reverse"):
@@ -33,9 +114,8 @@ def test_the_best_are_best():
 
 def test_javascript_agrees_with_python(explorer):
     rng = random.Random(0)
-    for _ in range(20):
-        values = {"mean": rng.uniform(-5, 5), "std": rng.uniform(0.3, 5)}
-        widget = KLExplorer(**values)
+    inside = [KLExplorer(mean=rng.uniform(-5, 5), std=rng.uniform(0.3, 5)) for _ in range(20)]
+    for widget in inside + [one for one, _, _ in at_the_ends()]:
         found = explorer.call("kl", "numbers", widget.state())
         assert found == pytest.approx(widget.numbers(), rel=1e-5, abs=1e-5)
 
@@ -64,3 +144,34 @@ def test_keyboard_pointer_and_buttons(explorer):
     page.get_by_role("button", name="best reverse q").click()
     assert [explorer.get("mean"), explorer.get("std")] == KLExplorer().best_reverse
     assert explorer.numbers()["reverse, KL(q || p), nats"] == pytest.approx(0.5105, abs=1e-3)
+
+
+def test_width_reaches_both_ends(explorer):
+    page = explorer.open(KLExplorer())
+    slider = page.get_by_role("slider", name="width of q")
+    for key, wanted in (("End", 5), ("Home", 0.3)):
+        slider.press(key)
+        assert explorer.get("std") == wanted
+    page.get_by_role("slider", name="mean of q").press("End")
+    slider.press("End")
+    assert explorer.numbers()["reverse, KL(q || p), nats"] == pytest.approx(25.738, abs=6e-4)
+    shown = page.locator(".vx-picture svg").nth(1)
+    assert "nats of the reverse KL lie further out" in shown.text_content()
+    assert "nats of the reverse KL lie further out" in shown.get_attribute("aria-label")
+    slider.press("Home")
+    assert "cut at 6: the highest value is" in shown.text_content()
+
+
+def test_the_picture_follows_the_bumps(explorer):
+    page = explorer.open(KLExplorer())
+    other = KLExplorer(means=[0, 20], stds=[3, 3])
+    state = {name: other.state()[name] for name in ("means", "stds", "best_forward", "best_reverse", "bounds")}
+    explorer.set(**state)
+    assert page.locator("section.vx").count() == 1
+    mean = page.get_by_role("slider", name="mean of q")
+    mean.press("End")
+    assert explorer.get("mean") == 20
+    page.get_by_role("button", name="best forward q").click()
+    assert explorer.get("mean") == 12
+    wanted = KLExplorer(means=[0, 20], stds=[3, 3], mean=12, std=explorer.get("std")).numbers()
+    assert list(explorer.numbers().values()) == pytest.approx(list(wanted.values()), rel=1e-5)

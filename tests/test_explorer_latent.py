@@ -104,6 +104,24 @@ def test_codes_of_ones_own():
         LatentExplorer(codes=codes, labels=torch.tensor([3]))
 
 
+@pytest.mark.parametrize(
+    ("codes", "labels", "message"),
+    [
+        ([[0, 9]], [1], "codes must lie between -8 and 8; got 0 to 9"),
+        ([[0, float("nan")]], [1], "codes must lie between -8 and 8"),
+        ([[0, 1]], [10], r"labels must be whole numbers from 0 to 9; got \[10\]"),
+        ([[0, 1]], [1.5], "labels must be whole numbers"),
+        ([[0, 1]], [[1]], r"codes must have shape \(N, 2\) for N labels"),
+        (torch.zeros(0, 2), [], "N at least 1"),
+        ([[0, 1]], None, "belong together"),
+        (None, [1], "belong together"),
+    ],
+)
+def test_codes_that_cannot_be_are_refused(codes, labels, message):
+    with pytest.raises(ValueError, match=message):
+        LatentExplorer(codes=codes, labels=labels)
+
+
 def test_without_mnist_the_title_says_so(monkeypatch):
     from vae_tutorial.explorers import latent
 
@@ -136,8 +154,9 @@ def test_half_precision(explorer, widget):
     every = torch.arange(65536, dtype=torch.int32).to(torch.int16).view(torch.float16)
     every = every[every.isfinite() & (every.abs() < 100)]
     widget = LatentExplorer()
-    widget.sizes = [2, len(every)]
-    widget.weights = torch.cat([torch.zeros(2 * len(every), dtype=torch.float16), every]).numpy().tobytes()
+    weights = torch.cat([torch.zeros(2 * len(every), dtype=torch.float16), every]).numpy().tobytes()
+    widget.set_trait("sizes", [2, len(every)])
+    widget.set_trait("weights", weights)
     found = torch.tensor(explorer.call("latent", "pixels", widget.state()), dtype=torch.float64)
     torch.testing.assert_close(found, every.double().sigmoid(), rtol=1e-12, atol=0)
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from vae_tutorial import data, evaluation, training
+from vae_tutorial import data, evaluation, models, training
 from vae_tutorial.explorers import panel as module
 from vae_tutorial.explorers.panel import TrainingPanel
 
@@ -44,45 +44,93 @@ def test_a_run(panel, black_white):
 
 
 def test_it_is_training_fit_with_that_beta(panel, images, black_white):
-    from vae_tutorial import models
-
     panel.beta.value = 5.0
     run = panel.train()
     torch.manual_seed(0)
     model = models.MLPVAE(10, (16,))
     history = training.fit(model, images, epochs=2, beta=5.0, test=black_white, progress=False)
-    assert run["history"]["test_kl"] == pytest.approx(history["test_kl"], rel=1e-5)
+    for key in ("elbo", "reconstruction", "kl"):
+        assert run["history"][key] == history[key]  # to the bit
+        assert run["history"][f"test_{key}"] == pytest.approx(history[f"test_{key}"], rel=1e-6)
+    assert set(run["history"].rows[0]) == set(history.rows[0])
     parts = evaluation.rate_distortion(model, black_white, samples=200, generator=torch.Generator().manual_seed(7))
     assert run["rate"] == pytest.approx(parts.rate.value, rel=1e-4)
     assert run["distortion"] == pytest.approx(parts.distortion.value, rel=0.02)
 
 
+def test_the_notebook_draws_undisturbed(panel, monkeypatch):
+    """Draws of the notebook's own while the panel's thread makes its model."""
+    made, inside, drawn = models.MLPVAE, threading.Event(), threading.Event()
+
+    def slow(*values):
+        model = made(*values)
+        inside.set()
+        assert drawn.wait(30)
+        return model
+
+    monkeypatch.setattr(models, "MLPVAE", slow)
+    torch.manual_seed(3)
+    wanted = torch.rand(6)
+    torch.manual_seed(3)
+    found = [torch.rand(2)]
+    thread = threading.Thread(target=panel.train)
+    thread.start()
+    assert inside.wait(30)
+    found.append(torch.rand(2))
+    drawn.set()
+    thread.join(30)
+    found.append(torch.rand(2))
+    assert torch.equal(torch.cat(found), wanted)
+    assert len(panel.runs) == 1
+
+
+def test_a_control_is_not_replaced_by_a_number(panel):
+    with pytest.raises(AttributeError, match=r"set panel\.beta\.value"):
+        panel.beta = 2.0
+    with pytest.raises(AttributeError, match="has no 'epoch' to set; it has beta, epochs, latent_dim and runs"):
+        panel.epoch = 3
+    panel.runs = []
+    panel.layout.width = "50%"
+    assert panel.train()["beta"] == 1.0
+
+
+def test_what_people_have_for_images(panel, images, black_white):
+    panel.epochs.value = 1
+    wanted = panel.train()["history"]["kl"]
+    for some in (images.numpy(), data.Images(images, None, "digits", "train"), list(images)):
+        other = TrainingPanel(some, black_white.numpy(), hidden=(16,))
+        other.epochs.value = 1
+        assert other.train()["history"]["kl"] == wanted
+
+
 def test_what_moves_is_the_history(panel, monkeypatch):
+    def rows(live):
+        return [] if live is None else list(live.rows)
+
     drawn, told = [], []
     picture = module._picture
     clock = iter(range(0, 10_000, 5))
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(module, "_picture", lambda *values: (drawn.append(list(values[1])), picture(*values))[1])
+    monkeypatch.setattr(
+        module, "_picture", lambda runs, live, beta: (drawn.append(rows(live)), picture(runs, live, beta))[1]
+    )
     panel.message.observe(lambda change: told.append(change["new"]), "value")
     panel.epochs.value = 3
     history = panel.train()["history"]
     assert [len(live) for live in drawn] == [1, 2, 0]  # while it learns, and at the end
-    wanted = list(zip(history["test_reconstruction"], history["test_kl"], strict=True))[:2]
-    assert [value for pair in drawn[1] for value in pair] == pytest.approx(
-        [v for pair in wanted for v in pair], rel=1e-5
-    )
+    assert drawn[1] == history.rows[:2]
     assert [text.partition(",")[0] for text in told[1:-1]] == [f"Epoch {n} of 3" for n in (1, 2, 3)]
 
 
 def test_button_and_second_press(panel, monkeypatch):
-    fit, entered, go = training.fit, threading.Event(), threading.Event()
+    run_epoch, entered, go = training.run_epoch, threading.Event(), threading.Event()
 
     def slow(*values, **named):
         entered.set()
         assert go.wait(30)
-        return fit(*values, **named)
+        return run_epoch(*values, **named)
 
-    monkeypatch.setattr(training, "fit", slow)
+    monkeypatch.setattr(training, "run_epoch", slow)
     panel.button.click()
     assert entered.wait(30)
     assert panel.button.disabled
@@ -112,23 +160,38 @@ def test_stop(panel):
     assert len(panel.runs) == 1
 
 
+def test_ctrl_c_keeps_the_whole_epochs(panel, monkeypatch):
+    run_epoch, calls = training.run_epoch, []
+
+    def interrupted(*values, **named):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run_epoch(*values, **named)
+
+    monkeypatch.setattr(training, "run_epoch", interrupted)
+    panel.epochs.value = 5
+    assert panel.train()["epochs"] == 2
+    assert "stopped after 2 of 5 epochs" in panel.message.value
+
+
 def test_errors_keep_the_runs(panel, images, monkeypatch):
     panel.train()
     kept = list(panel.runs)
     shown = panel.view.value
     good, panel._images = panel._images, images[:, :, :20]
     assert panel.train() is None
-    assert "ValueError: images must have shape (N, 1, 28, 28)" in panel.message.value
+    assert "ValueError: images must have shape (B, 1, 28, 28)" in panel.message.value
     panel._images = images.double() * 3
     assert panel.train() is None
     assert "ValueError" in panel.message.value
     panel._images = good
 
     def diverge(*values, **named):
-        raise training.TrainingDiverged("the loss was not finite at step 3 <of> 9", 3, training.History())
+        raise training.TrainingDiverged("the loss was not finite at step 3 <of> 9", 3)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "fit", diverge)
+        patched.setattr(training, "run_epoch", diverge)
         assert panel.train() is None
         assert "TrainingDiverged: the loss was not finite at step 3 &lt;of&gt; 9" in panel.message.value
     assert panel.runs == kept

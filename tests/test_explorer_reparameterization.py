@@ -5,6 +5,7 @@ import random
 
 import pytest
 import torch
+import traitlets
 
 from vae_tutorial import objectives
 from vae_tutorial.explorers import ReparameterizationExplorer
@@ -21,9 +22,17 @@ def test_the_noise_is_normal_and_always_the_same():
     noise = ReparameterizationExplorer().noise
     assert noise == ReparameterizationExplorer(mu=0.0).noise
     assert len(noise) == 200
-    assert noise[:3] == [0.1257, -0.1321, 0.6404]
+    assert list(noise[:3]) == [0.1257, -0.1321, 0.6404]
     assert all(round(e, 4) == e for e in noise)
     assert kstest(noise, "norm").pvalue > 0.05
+
+
+def test_noise_of_ones_own():
+    mine = torch.linspace(-3, 3, 200, dtype=torch.float64)
+    assert ReparameterizationExplorer(noise=mine, samples=200).numbers()["path_mean"] == pytest.approx(2)
+    for noise, message in (([0.1] * 200, "first two"), ([1, 2], "200 numbers"), ([math.nan] * 200, "all finite")):
+        with pytest.raises(traitlets.TraitError, match=message):
+            ReparameterizationExplorer(noise=noise)
 
 
 def test_estimates_are_the_packages():

@@ -96,6 +96,9 @@ def test_only_the_ten(widget):
     with pytest.raises(traitlets.TraitError, match=r"got 0\.3"):
         widget.beta = 0.3
     assert widget.beta == 1
+    assert TradeOffExplorer(beta=torch.tensor(0.1)).beta == 0.1  # in float32 it is another number
+    with pytest.raises(traitlets.TraitError, match="read-only"):
+        widget.rates = [1.0]
     assert widget.betas == BETAS == [pretrained.recipe(f"beta-{beta:g}")["beta"] for beta in BETAS]
 
 

@@ -6,10 +6,13 @@ import re
 import sys
 import types
 from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
+import traitlets
 from anywidget._util import enable_custom_widget_manager_once
-from explorer_page import STYLES
+from explorer_page import STYLES, explorer_page
 
 from vae_tutorial import explorers
 from vae_tutorial.explorers import _base
@@ -23,6 +26,30 @@ LAYOUT = """() => [...document.querySelectorAll('.vx *')].filter(e => {
 SMALL = """() => [...document.querySelectorAll('.vx svg text')]
   .filter(e => parseFloat(getComputedStyle(e).fontSize) * Math.hypot(e.getCTM().a, e.getCTM().b) < 11)
   .map(e => e.textContent)"""
+
+
+OVERLAPS = """() => {
+  const boxes = [...document.querySelectorAll('svg text')].map(e => [e.textContent, e.getBoundingClientRect()]);
+  const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+  return boxes.flatMap(([t, a], i) => boxes.slice(i + 1).filter(([, b]) => !apart(a, b)).map(([u]) => [t, u]));
+}"""
+# Renders the module of the page's explorer for a model that counts, and says how many listeners it leaves behind.
+LEFT_BEHIND = """async () => {
+  const host = document.querySelector('[data-explorer]');
+  const { default: explorer } = await import(`./explorers/${host.dataset.explorer}.js`);
+  const heard = [];
+  const model = {
+    get: key => host.explorer.get(key), set() {}, save_changes() {},
+    on: (event, callback) => heard.push([event, callback]),
+    off: (event, callback) => heard.splice(heard.findIndex(([e, c]) => e === event && c === callback), 1),
+  };
+  const el = document.body.appendChild(document.createElement('div'));
+  const stop = await explorer.render({ model, el });
+  const most = heard.length;
+  stop();
+  el.remove();
+  return [most, heard.map(([event]) => event)];
+}"""
 
 
 @pytest.fixture(scope="module", params=list(explorers._HOMES))
@@ -96,6 +123,91 @@ def test_page(explorer, widget, width, theme):
         assert len(picture.get_attribute("aria-label")) > 20
 
 
+def test_unknown_names_are_refused(widget):
+    kind = type(widget)
+    with pytest.raises(TypeError, match=rf"{kind.__name__} has no 'widht'; it has .*\btitle\b"):
+        kind(widht=1)
+    with pytest.raises(AttributeError, match=rf"{kind.__name__} has no 'widht' to set; it has .*\btitle\b"):
+        widget.widht = 1
+    assert kind(title="Mine", layout={"width": "50%"}).title == "Mine"
+
+
+def test_nothing_but_finite_numbers(widget):
+    moved = [name for name, trait in widget.traits().items() if isinstance(trait, _base.Number)]
+    for name in moved:
+        for value in (float("nan"), float("inf"), "1", True, None):
+            with pytest.raises(traitlets.TraitError):
+                type(widget)(**{name: value})
+
+
+def test_static_picture_needs_no_style_sheet(widget):
+    """What is no <img> is cleaned away in an untrusted notebook, and its labels run together as one text."""
+    pictures = re.findall(r'<img [^>]*alt="[^"]{20,}"[^>]* src="data:image/(\w+)[^,]*,([^"]*)">', widget.picture())
+    assert re.sub(r"<img [^>]*>|<p>[^<]*</p>", "", widget.picture()) == ""
+    for kind, source in pictures:
+        if kind == "png":
+            continue
+        root = ElementTree.fromstring(unquote(source))
+        for node in root.iter():
+            tag = node.tag.partition("}")[2]
+            assert not {"class", "style"} & set(node.attrib)  # there are no rules for them
+            if tag in ("path", "circle", "rect"):
+                assert re.match(r"none|#", node.get("fill", "")) or node.get("stroke", "").startswith("#"), node.attrib
+            elif tag == "text":
+                assert float(node.get("font-size")) >= 12
+                assert node.get("text-anchor") in ("start", "middle", "end")
+    assert "svg" in [kind for kind, _ in pictures]
+    assert "In Jupyter: run this cell" in widget._page()
+
+
+def test_labels_of_the_static_picture_are_apart(explorer, widget):
+    page = explorer.page
+    for source in re.findall(r'src="data:image/svg\+xml,([^"]*)"', widget.picture()):
+        page.set_content(unquote(source))
+        assert page.evaluate(OVERLAPS) == []
+
+
+def test_a_second_look_hears_nothing_of_the_first(explorer, widget):
+    page = explorer.open(widget)
+    most, left = page.evaluate(LEFT_BEHIND)
+    assert most > 5
+    assert left == []
+    # Words that Python sets later are shown, and what a reader moves still moves.
+    explorer.set(title="Another title")
+    assert page.locator(".vx-title").inner_text() == "Another title"
+    before = explorer.numbers()
+    page.get_by_role("slider").first.press("ArrowRight")
+    assert explorer.numbers() != before
+
+
+def test_a_finger_that_scrolls_moves_nothing(explorer, widget):
+    page = explorer.open(widget, width=390)
+    page.add_style_tag(content="body { padding-bottom: 900px }")
+    page.get_by_role("radio").first.check()
+    picture = page.locator(".vx-picture :is(svg, canvas)").last
+    picture.scroll_into_view_if_needed()
+    box = page.locator(".vx-picture svg[role=img]").first.bounding_box()
+    x, y = box["x"] + 0.7 * box["width"], box["y"] + 40
+    page.evaluate(f"window.scrollBy(0, {y - 600})")
+    y = page.locator(".vx-picture svg[role=img]").first.bounding_box()["y"] + 40
+    before, top = explorer.numbers(), page.evaluate("scrollY")
+    touch = page.context.new_cdp_session(page)
+
+    def finger(*places):
+        for n, (a, b) in enumerate(places):
+            kind = "touchMove" if n else "touchStart"
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b}]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    finger(*[(x + step, y - 25 * step) for step in range(9)])
+    assert page.evaluate("scrollY") > top + 50
+    assert explorer.numbers() == before
+    assert page.get_by_role("status").inner_text() == widget.task  # it is not answered yet
+    page.evaluate(f"window.scrollTo(0, {top})")
+    finger(*[(x - 20 * step, y + step) for step in range(6)])
+    assert explorer.numbers() != before
+
+
 def test_prediction_is_answered_after_a_move(explorer, widget):
     for label, answer in widget.choices:
         page = explorer.open(widget)
@@ -158,16 +270,25 @@ def test_shared_arithmetic(explorer):
 
 
 def test_a_broken_explorer_leaves_its_picture(chromium, tmp_path):
-    from explorer_page import explorer_page
+    with pytest.raises(AssertionError, match="could not be drawn"):
+        show_a_broken_one(chromium, tmp_path)
 
-    with pytest.raises(AssertionError, match="could not be drawn"), explorer_page(chromium, tmp_path) as shown:
-        (tmp_path / "explorers" / "kl.js").write_text("export default { render() { throw Error('no'); } }")
-        widget = explorers.KLExplorer()
-        (tmp_path / "x.html").write_text(
-            f"{widget._repr_mimebundle_()[0]['text/html']}<script async src=explorers/page.js></script>"
-        )
-        shown.page.goto(shown.url + "x.html")
-        shown.page.wait_for_timeout(200)
+
+def show_a_broken_one(chromium, folder):
+    with explorer_page(chromium, folder) as shown:
+        (folder / "explorers" / "kl.js").write_text("export default { render() { throw Error('no'); } }")
+        markup = explorers.KLExplorer()._repr_mimebundle_()[0]["text/html"]
+        (folder / "x.html").write_text(f"{markup}<script async src=explorers/page.js></script>")
+        with shown.page.expect_console_message():
+            shown.page.goto(shown.url + "x.html")
+        assert shown.page.locator(".vx-static img").is_visible()
+
+
+def test_scripts_are_written_to_be_read():
+    for path in [*_base.STATIC.glob("*.js"), *_base.STATIC.glob("*.css")]:
+        text = path.read_text("utf-8")
+        assert max(map(len, text.split("\n"))) <= 120, path.name
+        assert path.suffix == ".css" or "style:" not in text, path.name  # looks stand in the style sheet
 
 
 def test_static_files_are_in_the_package():

@@ -1,5 +1,6 @@
 """The command line, alone and under torchrun: what it trains, what it says, what it refuses."""
 
+import io
 import os
 import re
 import signal
@@ -11,8 +12,8 @@ import time
 import pytest
 import torch
 
-from vae_tutorial import __main__ as cli
-from vae_tutorial import data, models, training
+from vae_tutorial import _download, checkpoints, cli, data, models, training
+from vae_tutorial.cli import distributed
 
 TRAIN = ["train", "--dataset", "digits", "--epochs", "2"]
 ALONE = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
@@ -38,7 +39,7 @@ def test_the_same_as_from_python(tmp_path, capsys):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--model", "conv", "--channels", "4", "8", "--precision", "bfloat16", "--average", "0.9"],
+        ["--model", "conv", "--channels", "4", "8", "--average", "0.9"],
         ["--model", "autoencoder", "--hidden", "16", "--likelihood", "continuous_bernoulli"],
         ["--likelihood", "discretized_logistic", "--hidden", "16", "8", "--cosine", "--free-bits", "0.1"],
     ],
@@ -54,20 +55,125 @@ def test_other_recipes(options, capsys):
     [
         (["--model", "conv", "--hidden", "5"], "--hidden does not go with --model conv"),
         (["--channels", "5"], "--channels does not go with --model mlp"),
-        (["--latent-dim", "0"], "latent_dim must be made of whole numbers of at least 1; got 0"),
+        (["--latent-dim", "0"], "latent_dim must be a whole number of at least 1; got 0"),
         (["--warm-up", "2"], "--warm-up must be a fraction from 0 to 1; got 2.0"),
-        (["--epochs", "0"], "epochs must be a number of at least 1; got 0"),
+        (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--resume", "/no/such/file.pt"], "there is no checkpoint /no/such/file.pt"),
         (["--checkpoint", "/no/such/folder/file.pt"], "checkpoint must be the path of a file in a folder that exists"),
         (["--hidden", "16", "--lr", "1e20"], "the loss was not finite"),
-        (["--device", "mps"], "--device mps is not to be had here"),
+        (["--device", "mps"], "--device mps is not available here"),
+        (["--average", "2"], "Invalid decay"),
+        (["--resume", "~/no-such-file.pt"], f"there is no checkpoint {os.path.expanduser('~')}/no-such-file.pt"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback(options, message, capsys):
     if "mps" in options and torch.backends.mps.is_available():
-        pytest.skip("it is to be had here")
+        pytest.skip("it is available here")
     assert cli.main([*TRAIN, *options]) == 2
+    said = capsys.readouterr().err.strip()
+    assert message in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--checkpoint", "~nobody-of-this-name/c.pt"], "lies in an unknown home folder"),
+        (["--resume", "~nobody-of-this-name/c.pt"], "lies in an unknown home folder"),
+        (["--seed", str(2**64 - 1)], "argument --seed: must be a whole number below 2^53"),
+        (["--seed", "1e3"], "argument --seed: must be a whole number below 2^53"),
+    ],
+)
+def test_options_that_cannot_be_read(options, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*TRAIN, *options])
     assert message in capsys.readouterr().err
+
+
+def test_the_home_folder_is_filled_in(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    options = ["--hidden", "8", "--checkpoint", "~/c.pt"]
+    assert cli.main([*TRAIN, *options]) == 0
+    assert (tmp_path / "c.pt").is_file()
+    assert cli.main(["evaluate", "~/c.pt", "--hidden", "8", "--dataset", "digits", "--images", "5"]) == 0
+    assert not list(tmp_path.glob("~*"))
+
+
+def test_a_second_run_does_not_overwrite_the_first_ones_checkpoint(tmp_path, capsys):
+    command = [*TRAIN[:3], "--hidden", "8", "--checkpoint", str(tmp_path / "c.pt"), "--epochs"]
+    assert cli.main([*command, "2"]) == 0
+    first = (tmp_path / "c.pt").read_bytes()
+    assert cli.main([*command, "1"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "c.pt").read_bytes() == first
+    assert cli.main([*command, "3", "--resume", str(tmp_path / "c.pt")]) == 0
+    assert cli.main([*command, "4", "--resume", str(tmp_path / "c.pt"), "--seed", "7"]) == 2
+    assert "seed" in capsys.readouterr().err
+
+
+def test_a_cosine_cannot_be_lengthened(tmp_path, capsys):
+    command = [*TRAIN[:3], "--hidden", "8", "--cosine", "--checkpoint", str(tmp_path / "c.pt")]
+    assert cli.main([*command, "--epochs", "2"]) == 0
+    assert cli.main([*command, "--epochs", "4", "--resume", str(tmp_path / "c.pt")]) == 2
+    assert "learning rate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        PermissionError(13, "Permission denied", "c.pt"),
+        OSError(30, "Read-only file system", "c.pt"),
+        checkpoints.CheckpointError("damaged"),
+    ],
+)
+def test_trouble_with_files_is_told_in_one_line(error, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(training, "fit", fail)
+    assert cli.main([*TRAIN, "--hidden", "8"]) == 2
+    assert capsys.readouterr().err == f"python -m vae_tutorial: {error}\n"
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    def fail(*_, **__):
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(training, "fit", fail)
+    with pytest.raises(KeyError):
+        cli.main([*TRAIN, "--hidden", "8"])
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has such a device")
+def test_a_full_disk_and_a_closed_pipe_behind_the_output():
+    command = [sys.executable, "-m", "vae_tutorial", *TRAIN, "--hidden", "8"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=ALONE)
+    assert (done.returncode, done.stderr) == (2, "python -m vae_tutorial: [Errno 28] No space left on device\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=ALONE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_a_terminal_without_plus_minus(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    assert cli.main(["evaluate", "mlp-2d", "--dataset", "digits", "--images", "5", "--samples", "5"]) == 0
+    assert b"ELBO -" in written.getvalue()
+
+
+def test_apples_gpu_is_used_only_where_it_is_asked_for(monkeypatch):
+    from vae_tutorial.cli import train
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.delattr(torch.mps, "is_available", raising=False)  # torch 2.4 has none
+    assert train._device(None) == training.best_device() != torch.device("mps")
+    assert train._device("mps") == torch.device("mps")
 
 
 def test_evaluating_a_shipped_model_and_a_checkpoint(tmp_path, capsys):
@@ -88,6 +194,19 @@ def test_evaluating_a_shipped_model_and_a_checkpoint(tmp_path, capsys):
     assert "there is no checkpoint beta-7.7" in capsys.readouterr().err
     assert cli.main(["evaluate", str(file), *few, "--model", "autoencoder"]) == 2
     assert "has no log p(x)" in capsys.readouterr().err
+    for images in ("-5", "0", "1"):
+        assert cli.main(["evaluate", str(file), *sizes, "--dataset", "digits", "--images", images]) == 2
+        assert "--images must be a whole number of at least 2" in capsys.readouterr().err
+
+
+def test_evaluating_names_the_images_that_stood_in(tmp_path, capsys, monkeypatch):
+    def nobody(*_):
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr(_download, "_fetch", nobody)
+    with pytest.warns(data.StandInWarning):
+        assert cli.main(["evaluate", "mlp-2d", "--root", str(tmp_path), "--images", "5", "--samples", "5"]) == 0
+    assert "mlp-2d, 5 test images of digits" in capsys.readouterr().out
 
 
 def test_strict_and_damaged_data(tmp_path, capsys):
@@ -99,6 +218,7 @@ def test_strict_and_damaged_data(tmp_path, capsys):
     assert "are damaged" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_ctrl_c_from_the_shell(tmp_path):
     """The signal that a terminal sends; the history so far is printed, and the status is a shell's 130."""
     command = [sys.executable, "-u", "-m", "vae_tutorial", *TRAIN[:3], "--epochs", "1000000", "--hidden", "8"]
@@ -125,14 +245,14 @@ GRADIENTS = textwrap.dedent(
     """
     import torch, torch.distributed as dist
     from vae_tutorial import data, models, objectives
-    from vae_tutorial.__main__ import Parallel, share
+    from vae_tutorial.cli.distributed import Parallel, Place
 
     dist.init_process_group("gloo")
     rank, images = dist.get_rank(), data.load("digits").images[:65].float() / 255
 
     def loss(model, rank):
         generator = torch.Generator().manual_seed(rank)
-        return -objectives.elbo(model, share(images, rank, 2), generator=generator).elbo.mean()
+        return -objectives.elbo(model, Place(rank, 2, None).share(images), generator=generator).elbo.mean()
 
     def gaussian():
         return models.MLPVAE(likelihood="gaussian_shared")
@@ -162,6 +282,7 @@ def torchrun(*command):
     return subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, env=ALONE, timeout=120)
 
 
+@pytest.mark.process
 def test_gradients_of_two_processes_are_those_of_one(tmp_path):
     script = tmp_path / "gradients.py"
     script.write_text(GRADIENTS)
@@ -170,6 +291,7 @@ def test_gradients_of_two_processes_are_those_of_one(tmp_path):
     assert {"equal on 0", "equal on 1"} <= set(done.stdout.splitlines())
 
 
+@pytest.mark.process
 def test_torchrun_trains_and_resumes_to_the_same_bits(tmp_path):
     command = ["-m", "vae_tutorial", "train", "--dataset", "digits", "--hidden", "32", "--seed", "5"]
     files = [tmp_path / name for name in ("whole.pt", "half.pt", "rest.pt")]
@@ -188,11 +310,12 @@ def test_torchrun_trains_and_resumes_to_the_same_bits(tmp_path):
 
 def test_shares_are_equal_and_hold_every_image_but_a_remainder():
     images = torch.arange(11)
-    shares = [cli.share(images, rank, 3) for rank in range(3)]
+    shares = [distributed.Place(rank, 3, None).share(images) for rank in range(3)]
     assert [len(s) for s in shares] == [3, 3, 3]
     assert sorted(torch.cat(shares).tolist()) == list(range(9))
 
 
+@pytest.mark.process
 def test_a_batch_that_cannot_be_shared():
     done = torchrun("-m", "vae_tutorial", *TRAIN, "--batch-size", "127")
     assert done.returncode != 0

@@ -209,12 +209,12 @@ def test_a_refinement_that_diverges_falls_back_and_is_counted(small, monkeypatch
     [
         ({"samples": 0}, "samples must be a whole number of at least 1; got 0"),
         ({"samples": 2.5}, "samples must be a whole number of at least 1; got 2.5"),
-        ({"images": torch.zeros(0, 1, 4, 4)}, "images must hold at least one image"),
+        ({"images": torch.zeros(0, 1, 4, 4)}, r"images must have shape .*B >= 1; got \(0"),
         ({"images": 2 * torch.ones(3, 1, 4, 4)}, "images ranges from 2 to 2"),
         ({"images": torch.full((3, 1, 4, 4), math.nan)}, "images ranges from nan"),
         ({"images": torch.zeros(3, 1, 4, 4, dtype=torch.uint8)}, "images has dtype torch.uint8"),
-        ({"images": torch.zeros(3, 1, 4, 4, device="meta")}, "images are on meta, the model on cpu"),
-        ({"images": torch.zeros(3, 1, 5, 4)}, "x must be images of shape"),
+        ({"images": torch.zeros(3, 1, 4, 4, device="meta")}, "images is on meta, the model on cpu"),
+        ({"images": torch.zeros(3, 1, 5, 4)}, "images must have shape"),
         ({"proposal": "best"}, "proposal must be 'encoder', 'refined' or a callable; got 'best'"),
         (
             {"proposal": lambda x: (torch.zeros(3, 5), torch.zeros(3, 5))},
@@ -265,17 +265,3 @@ def test_weights_that_are_nan(part, message):
         for measure in (evaluation.log_marginal_grid, evaluation.log_marginal_annealed):
             with pytest.raises(ValueError, match=message):
                 measure(model, x)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu(small):
-    model, x = small
-    truth = evaluation.log_marginal_grid(model, x).value
-    model, x = model.cuda(), x.cuda()
-    one, other = (
-        evaluation.log_marginal(model, x, 500, torch.Generator("cuda").manual_seed(0), proposal="refined")
-        for _ in range(2)
-    )
-    model.cpu()
-    assert torch.equal(one.value, other.value)
-    assert (one.value.cpu() - truth).abs().mean() < 0.1

@@ -106,15 +106,18 @@ def test_reparameterize_has_the_right_moments_and_gradient(generator):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: m.encode(torch.zeros(5, 16)), r"x must be images of shape \(B, 1, 4, 4\); got \(5, 16\)"),
+        (lambda m: m.encode(torch.zeros(5, 16)), r"x must have shape \(B, 1, 4, 4\) with B >= 1; got \(5, 16\)"),
         (lambda m: m.encode(torch.zeros(5, 1, 5, 4)), r"got \(5, 1, 5, 4\)"),
         (lambda m: m.encode(torch.zeros(5, 1, 4, 4, dtype=torch.uint8)), r"dtype torch\.uint8"),
         (lambda m: m.decode(torch.zeros(5, 4)), r"z must have shape \(\.\.\., 3\); got \(5, 4\)"),
         (lambda m: objectives.elbo(m, torch.full((2, 1, 4, 4), 1.5)), r"x ranges from 1\.5 to 1\.5"),
         (lambda m: objectives.elbo(m, torch.full((2, 1, 4, 4), float("nan"))), "x ranges from nan"),
         (lambda m: objectives.elbo(m, torch.zeros(2, 1, 4, 4, dtype=torch.uint8)), r"x has dtype torch\.uint8"),
-        (lambda m: objectives.elbo(m, torch.zeros(2, 1, 4, 4), samples=0), "samples must be at least 1; got 0"),
-        (lambda _: models.MLPVAE(latent_dim=0), "latent_dim must be made of whole numbers of at least 1; got 0"),
+        (
+            lambda m: objectives.elbo(m, torch.zeros(2, 1, 4, 4), samples=0),
+            "samples must be a whole number of at least 1; got 0",
+        ),
+        (lambda _: models.MLPVAE(latent_dim=0), "latent_dim must be a whole number of at least 1; got 0"),
         (lambda _: models.MLPVAE(hidden=(400, 0)), "hidden must be .* got 400, 0"),
         (lambda _: models.MLPVAE(latent_dim=2.5), r"latent_dim must .* got 2\.5"),
     ],
@@ -265,11 +268,11 @@ def test_free_bits_raise_the_floor_of_each_dimension(model, x):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: models.ConvVAE(latent_dim=0), "latent_dim must be made of whole numbers of at least 1; got 0"),
+        (lambda: models.ConvVAE(latent_dim=0), "latent_dim must be a whole number of at least 1; got 0"),
         (lambda: models.ConvVAE(channels=()), "channels must name at least one layer"),
         (lambda: models.ConvVAE(channels=(32, 0)), "channels must .* got 32, 0"),
         (lambda: models.ConvVAE(channels=(8,) * 5), r"\(1, 28, 28\) cannot be halved 5 times; give fewer channels"),
-        (lambda: models.Autoencoder(latent_dim=0), "latent_dim must be made of whole numbers of at least 1; got 0"),
+        (lambda: models.Autoencoder(latent_dim=0), "latent_dim must be a whole number of at least 1; got 0"),
         (lambda: models.MLPVAE(image_shape=(1, 28, -1)), "image_shape must .* got 1, 28, -1"),
         (lambda: models.ConvVAE(likelihood="mse"), "likelihood must be one of 'bernoulli'"),
         (
@@ -278,11 +281,11 @@ def test_free_bits_raise_the_floor_of_each_dimension(model, x):
         ),
         (
             lambda: models.Autoencoder().encode(torch.zeros(2, 784)),
-            r"x must be images of shape \(B, 1, 28, 28\); got \(2, 784\)",
+            r"x must have shape \(B, 1, 28, 28\) with B >= 1; got \(2, 784\)",
         ),
         (
             lambda: objectives.elbo(models.MLPVAE(), torch.zeros(2, 1, 28, 28), free_bits=-1.0),
-            r"free_bits must be at least 0; got -1\.0",
+            r"free_bits must be a number of at least 0; got -1\.0",
         ),
     ],
 )

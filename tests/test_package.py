@@ -1,8 +1,12 @@
 """The package as a whole: its order, its cost to import, its figures."""
 
 import ast
+import importlib
+import json
+import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import matplotlib
@@ -16,15 +20,25 @@ import vae_tutorial
 from vae_tutorial import plotting, training
 
 FOLDER = Path(vae_tutorial.__file__).parent
+# A module or folder imports only from those above it. The order to read them in is another: vae_tutorial/__init__.py.
 ORDER = [
+    "_checks",
+    "_modes",
+    "_download",
+    "_files",
     "information",
     "exact",
     "data",
     "likelihoods",
+    "networks",
     "models",
+    "gradients",
     "objectives",
     "plotting",
     "diagrams",
+    "history",
+    "_checkpoint_files",
+    "checkpoints",
     "training",
     "proposals",
     "marginal",
@@ -33,7 +47,15 @@ ORDER = [
     "stored",
     "pretrained",
     "ledger",
+    "explorers",
+    "cli",
 ]
+
+
+def files(name):
+    """The files of a module or a folder of the package."""
+    file = FOLDER / f"{name}.py"
+    return [file] if file.is_file() else sorted((FOLDER / name).glob("*.py"))
 
 
 def python(code):
@@ -41,15 +63,64 @@ def python(code):
 
 
 def test_a_module_imports_only_from_those_above_it():
-    assert {path.stem for path in FOLDER.glob("*.py")} == {*ORDER, "__init__", "__main__", "doctor"}
+    found = {path.stem for path in FOLDER.glob("*.py")} | {path.parent.name for path in FOLDER.glob("*/__init__.py")}
+    assert found == {*ORDER, "__init__", "__main__"}
     for position, name in enumerate(ORDER):
-        tree = ast.parse((FOLDER / f"{name}.py").read_text("utf-8"))
-        for node in ast.walk(tree):
+        for node in (node for path in files(name) for node in ast.walk(ast.parse(path.read_text("utf-8")))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("vae_tutorial"):
-                used = [node.module.partition(".")[2]] if "." in node.module else [alias.name for alias in node.names]
-                assert set(used) <= set(ORDER[:position]), f"{name} imports {used}"
+                used = {node.module.split(".")[1]} if "." in node.module else {alias.name for alias in node.names}
+                assert used - {name, "__version__"} <= set(ORDER[:position]), f"{name} imports {used}"
 
 
+def length(function):
+    """The lines of a function without its docstring."""
+    first = function.body[0]
+    has = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return function.end_lineno - function.lineno + 1 - has * (first.end_lineno - first.lineno + 1)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.relative_to(FOLDER).as_posix())
+def test_no_module_and_no_function_is_long(path):
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= 270
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    long = {f"{path.stem}.{f.name}" for f in functions if length(f) > 60}
+    assert not long
+
+
+def test_the_path_of_a_beginner_is_short():
+    files = [FOLDER / f"{name}.py" for name in ("models", "objectives", "training")]
+    assert sum(len(file.read_text("utf-8").splitlines()) for file in files) <= 500
+
+
+def names_of(notebook):
+    """What a notebook uses of the package: dotted names, from its imports and from attributes of what they bind."""
+    cells = [c for c in json.loads(notebook.read_text("utf-8"))["cells"] if c["cell_type"] == "code"]
+    code = "\n".join("".join(c["source"]) for c in cells if "".join(c["source"])[:1] not in "%!")
+    code = re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.M)
+    tree, bound, used = ast.parse(code), {}, set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "vae_tutorial":
+            bound |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.Import):
+            bound |= {a.asname: a.name for a in node.names if a.asname and a.name.startswith("vae_tutorial")}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
+            used.add(f"{bound[node.value.id]}.{node.attr}")
+    return used | set(bound.values())
+
+
+def test_every_name_that_a_notebook_uses_is_there():
+    used = {name for notebook in (FOLDER.parent / "notebooks").glob("*.ipynb") for name in names_of(notebook)}
+    assert len(used) > 50
+    for name in sorted(used):
+        module, _, attribute = name.partition(".")[2].partition(".")
+        found = importlib.import_module(f"vae_tutorial.{module}")
+        if attribute and isinstance(found, types.ModuleType):
+            assert hasattr(found, attribute), f"a notebook uses {name}"
+
+
+@pytest.mark.timed
 def test_import_costs_nothing():
     code = (
         "import sys, time; start = time.perf_counter(); import vae_tutorial; seconds = time.perf_counter() - start;"
@@ -60,6 +131,7 @@ def test_import_costs_nothing():
     assert heavy == ["False", "False"]
 
 
+@pytest.mark.timed
 def test_modules_cost_little_beyond_torch():
     code = (
         "import time, torch, tqdm.auto; start = time.perf_counter();"
@@ -74,11 +146,11 @@ def test_modules_cost_little_beyond_torch():
 def test_unknown_module():
     with pytest.raises(AttributeError, match="its modules are data, diagrams, evaluation, exact, explorers"):
         _ = vae_tutorial.explorer
-    assert set(ORDER) <= set(dir(vae_tutorial))
+    assert set(vae_tutorial.__all__) <= set(dir(vae_tutorial))
 
 
 def test_everything_public_has_a_docstring():
-    for name in ORDER:
+    for name in vae_tutorial.__all__:
         module = getattr(vae_tutorial, name)
         assert module.__doc__
         for item in module.__all__:
@@ -100,7 +172,7 @@ def test_image_grid_puts_images_where_they_belong():
     assert centres.flatten().tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1.0, 0])
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(3, 3, 4, 4), torch.zeros(4, 4), torch.zeros(0, 1, 4, 4)])
+@pytest.mark.parametrize("bad", [torch.zeros(3, 4, 4, 4), torch.zeros(4, 4), torch.zeros(0, 1, 4, 4)])
 def test_image_grid_refuses_other_shapes(bad):
     with pytest.raises(ValueError, match=r"images must have shape \(N, 1, H, W\)"):
         plotting.image_grid(bad)

@@ -6,8 +6,9 @@ import re
 import pytest
 import torch
 
-from vae_tutorial import __main__ as command
+from vae_tutorial import cli as command
 from vae_tutorial import data, evaluation, objectives, pretrained, stored
+from vae_tutorial.pretrained import making, shipped
 
 pytestmark = pytest.mark.filterwarnings("ignore::vae_tutorial.data.StandInWarning")
 
@@ -49,7 +50,7 @@ def test_each_is_whole_and_has_its_card(name):
 
 
 def test_together_they_are_small():
-    files = [path for path in pretrained.FOLDER.iterdir() if path.suffix == ".safetensors"]
+    files = [path for path in shipped.FOLDER.iterdir() if path.suffix == ".safetensors"]
     assert {path.stem for path in files} == set(pretrained.names())
     assert sum(path.stat().st_size for path in files) < 12e6
 
@@ -100,8 +101,8 @@ def test_a_card_measured_anew_is_the_card_but_for_the_draws(tiny, capsys):
 
 def test_a_file_that_is_not_the_cards(tmp_path, monkeypatch):
     for name in ("recipes.json", "mlp-2d.json", "mlp-2d.safetensors"):
-        (tmp_path / name).write_bytes((pretrained.FOLDER / name).read_bytes())
-    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+        (tmp_path / name).write_bytes((shipped.FOLDER / name).read_bytes())
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     assert pretrained.load("mlp-2d").latent_dim == 2
     weights = tmp_path / "mlp-2d.safetensors"
     content = bytearray(weights.read_bytes())
@@ -115,16 +116,34 @@ def test_a_file_that_is_not_the_cards(tmp_path, monkeypatch):
     (tmp_path / "mlp-2d.json").write_text("{")
     with pytest.raises(pretrained.PretrainedError, match=r"card .* is missing or damaged"):
         pretrained.card("mlp-2d")
+    for damage in (b"{", b""):
+        (tmp_path / "recipes.json").write_bytes(damage)
+        with pytest.raises(pretrained.PretrainedError, match=r"recipes.json is missing or damaged"):
+            pretrained.names()
+    (tmp_path / "recipes.json").unlink()
+    with pytest.raises(pretrained.PretrainedError, match=r"recipes.json is missing or damaged"):
+        pretrained.load("mlp-2d")
+
+
+def test_loading_leaves_the_readers_random_numbers_alone():
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    pretrained.load("mlp-2d")
+    first = pretrained.build(pretrained.recipe("mlp-2d")).state_dict()
+    assert torch.equal(torch.rand(3), wanted)
+    again = pretrained.build(pretrained.recipe("mlp-2d")).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """One model of a few weights, trained on the digits in a second, in the place of the shipped ones."""
-    shipped = tmp_path / "shipped"
-    shipped.mkdir()
+    folder = tmp_path / "shipped"
+    folder.mkdir()
     recipe = {"tiny": {"model": "mlp", "latent_dim": 2, "hidden": [8], "epochs": 2}}
-    (shipped / "recipes.json").write_text(json.dumps(recipe))
-    monkeypatch.setattr(pretrained, "FOLDER", shipped)
+    (folder / "recipes.json").write_text(json.dumps(recipe))
+    monkeypatch.setattr(shipped, "FOLDER", folder)
     images, test = data.load("digits").images[:256], data.test_binarization("digits")[:40]
     monkeypatch.setattr(data, "load", lambda *a, **k: data.Images(images, torch.zeros(256).long(), "digits", "train"))
     monkeypatch.setattr(data, "test_binarization", lambda *a, **k: test)
@@ -172,6 +191,23 @@ def test_a_training_that_was_cut_off_goes_on(tiny, monkeypatch):
     monkeypatch.setattr(training, "fit", fit)
     again = pretrained.train("tiny", tiny / "cut", samples=2)
     assert again.elbo == whole.elbo
+
+
+def test_what_is_given_is_used_and_only_what_is_missing_is_loaded(tiny, monkeypatch):
+    given = torch.zeros(40, 1, 28, 28)
+    given[:, :, 10:18, 10:18] = 1
+    monkeypatch.setattr(data, "test_binarization", lambda *_, **__: pytest.fail("the test images were given"))
+    loaded = making.train("tiny", tiny / "one", test=given, samples=2)
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("the images were given"))
+    images = (255 * given).to(torch.uint8).repeat(7, 1, 1, 1)
+    assert making.train("tiny", tiny / "two", images=images, test=given, samples=2).sha256 != loaded.sha256
+
+
+def test_the_folder_may_lie_in_the_home_folder(tiny, monkeypatch):
+    monkeypatch.setenv("HOME", str(tiny))
+    monkeypatch.setenv("USERPROFILE", str(tiny))
+    pretrained.train("tiny", "~/new", samples=2)
+    assert (tiny / "new" / "tiny.safetensors").is_file()
 
 
 def test_unknown_name_on_the_command_line(capsys):

@@ -12,7 +12,7 @@ import pytest
 from vae_tutorial import stored
 
 ROOT = Path(__file__).resolve().parents[1]
-USERS = [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "vae_tutorial").glob("*.py")]
+USERS = [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "vae_tutorial").rglob("*.py")]
 
 
 @pytest.mark.parametrize("name", stored.names())

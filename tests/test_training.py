@@ -127,18 +127,17 @@ def test_an_absurd_learning_rate_leaves_finite_weights(images):
     [
         (
             {"images": torch.zeros(5, 784, dtype=torch.uint8)},
-            r"images must have shape \(N, 1, 28, 28\).*got \(5, 784\)",
+            r"images must have shape \(B, 1, 28, 28\) with B >= 1; got \(5, 784\); unflatten them: images.reshape",
         ),
-        ({"images": torch.zeros(0, 1, 28, 28, dtype=torch.uint8)}, "N >= 1"),
+        ({"images": torch.zeros(0, 1, 28, 28, dtype=torch.uint8)}, r"got \(0, 1, 28, 28\)"),
         ({"images": torch.full((5, 1, 28, 28), 255.0)}, "images ranges from 255 to 255"),
         ({"test": torch.full((5, 1, 28, 28), -1.0)}, "test ranges from -1"),
-        ({"epochs": 2.5}, r"epochs must be a whole number; got 2\.5"),
+        ({"epochs": 2.5}, r"epochs must be a whole number of at least 1; got 2\.5"),
         ({"free_bits": -0.1}, "free_bits must be a number of at least 0"),
-        ({"precision": "float16"}, "precision must be 'float32' or 'bfloat16'; got 'float16'"),
-        ({"beta": lambda progress: progress - 1}, r"beta must give .*; beta\(0\) is -1"),
+        ({"beta": lambda progress: progress - 1}, r"beta\(progress\) must be a number of at least 0; got -1"),
         ({"checkpoint": "no/such/folder/a.pt"}, "checkpoint must be the path of a file in a folder that exists"),
-        ({"epochs": 0}, "epochs must be a number of at least 1; got 0"),
-        ({"batch_size": 0}, "batch_size must be a number of at least 1; got 0"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1; got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1; got 0"),
         ({"lr": -1.0}, r"lr must be a number of at least 0; got -1\.0"),
         ({"lr": float("inf")}, "lr must be a number of at least 0; got inf"),
         ({"beta": float("nan")}, "beta must be a number of at least 0; got nan"),
@@ -235,23 +234,6 @@ def test_averaged_weights_are_the_average_and_are_measured(images):
     assert history["test_elbo"][-1] == pytest.approx(measured, abs=1e-3)
 
 
-def test_bfloat16_touches_the_layers_only(images):
-    torch.manual_seed(0)
-    model = models.ConvVAE(latent_dim=4, channels=(8, 8))
-    seen = []
-    for layer in (model.encoder.layers[0], model.decoder.layers[-1]):
-        layer.register_forward_hook(lambda _, x, out: seen.append(out.dtype))
-    model.register_forward_hook(lambda _, x, out: seen.extend(part.dtype for part in out))
-    history = training.fit(model, images, epochs=1, batch_size=300, precision="bfloat16", progress=False)
-    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32, torch.float32]
-    assert {p.dtype for p in model.parameters()} == {torch.float32}
-    torch.manual_seed(0)
-    plain = models.ConvVAE(latent_dim=4, channels=(8, 8))
-    assert history["elbo"][0] == pytest.approx(
-        training.fit(plain, images, epochs=1, batch_size=300, progress=False)["elbo"][0], rel=0.02
-    )
-
-
 @pytest.mark.parametrize("moment", ["in the loss", "in the measuring"])
 def test_ctrl_c_returns_what_is_done(images, moment):
     class Interrupted(models.MLPVAE):
@@ -276,11 +258,3 @@ def test_the_bar_shows_only_where_it_may(images, capfd, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE")
     training.fit(new_model(), images[:10], epochs=1)
     assert capfd.readouterr().err == ""  # stderr is no terminal here
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_on_a_gpu(images):
-    model = new_model().cuda()
-    history = training.fit(model, images, epochs=2, test=data.test_binarization("digits"), progress=False)
-    assert history["test_elbo"][-1] > -600
-    assert next(model.parameters()).is_cuda
