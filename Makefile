@@ -2,27 +2,36 @@
 # Everything is installed into .venv, once; constraints.txt holds the exact versions.
 PYTHON ?= python3
 VENV   := .venv
-BIN    := $(VENV)/bin
+LOWEST := .venv-lowest
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+# A process for each core; the last ones take over what the others have not begun.
+PRETTIER := npx --yes --prefer-offline --fetch-retries=0 prettier@3.10.1
+SPREAD := --numprocesses=logical --dist=worksteal
 # The form of a line that a newcomer follows: what happens now, and why it takes a while.
 say     = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks mutants figures pretrained lint bench colab constraints address clean
+.PHONY: help book check test notebooks twice mutants figures pretrained lint lowest bench gpu colab constraints address clean
 
 help:
 	@printf '%s\n' \
 	  'make book             build the static book in _build/html (needs no PyTorch)' \
 	  'make test             lint, unit tests, notebooks (nbval), form checks, the book in a browser' \
+	  'make check            the quick part of it, in a minute: lint, the tests that need no browser and no other process' \
 	  'make notebooks        run every notebook in a fresh kernel and store its outputs' \
 	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
+	  'make twice            run every cell of every notebook twice; the second run must do no harm (N=08: one)' \
 	  'make mutants          give every check of every chapter wrong versions of what it checks; each must fail (N=08: one)' \
   'make figures          draw the pictures of the pages: the ledger, the map of concepts (a minute; needs MNIST)' \
 	  'make pretrained       train the shipped models anew and compare them with their cards (an hour;' \
 	  '                      NAMES="mlp conv" trains some)' \
 	  'make colab            run every notebook as Colab does (N=08 runs one); ten minutes or so' \
-	  'make lint             ruff, on the package, the tests and the notebooks' \
+	  'make lint             ruff on everything, types on the package' \
+	  'make lowest           tests and notebooks with the lowest versions that pyproject.toml allows, in .venv-lowest' \
 	  'make bench            time one training epoch against the loop everybody copies' \
+	  'make gpu              try on a GPU what is otherwise tested on CPUs; six minutes at most (DATA=FOLDER has MNIST)' \
 	  'make constraints      resolve the newest versions of everything anew' \
 	  'make address URL=...  give the course another repository address, in every file' \
 	  'make clean            remove the built book and .venv'
@@ -50,14 +59,23 @@ book: $(VENV)/.book
 	$(BIN)/jupyter-book build . --all -W -n --keep-going $(BOOKFLAGS)
 	@printf '\nThe book: file://%s/_build/html/index.html\n' "$(CURDIR)"
 
+check: lint
+	$(say) 'Tests of the package, and of the form of notebooks and pages'
+	$(PYTEST) $(SPREAD) -m 'not browser and not process and not timed'
+
 test: lint book $(VENV)/.test
 	$(say) 'Unit tests, form checks, and the book in a browser'
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SPREAD) -m 'not timed'
 	$(say) 'Notebooks, re-run and compared with their stored outputs'
 	$(BIN)/python tools/notebooks.py check
+	$(say) 'What measures seconds, one after the other; what fails has a second chance'
+	$(PYTEST) -m timed || $(PYTEST) -m timed --last-failed
 
 notebooks: $(VENV)/.test
 	VAE_TUTORIAL_LEDGER=$(LEDGER) $(BIN)/python tools/notebooks.py run $(N)
+
+twice: $(VENV)/.test
+	$(BIN)/python tools/notebooks.py twice $(N)
 
 mutants: $(VENV)/.test
 	$(BIN)/python tools/mutants.py $(N)
@@ -76,9 +94,30 @@ lint: $(VENV)/.test
 	$(say) 'Lint'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ty check
+	@if $(PRETTIER) --version >/dev/null 2>&1; then $(PRETTIER) --check vae_tutorial/explorers/static/explorers; \
+	else echo 'No Node.js with npm here: the form of the JavaScript was not checked'; fi
+
+# Of our own dependencies the lowest versions, of theirs today's: they tell each other what is deprecated, which is
+# no fault here. The book is not built there.
+$(LOWEST)/.made: pyproject.toml tests/requirements.txt | $(VENV)/.made
+	$(say) 'Installing the lowest versions that pyproject.toml allows'
+	$(PIP) install uv
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(BIN)/uv pip install --python $(LOWEST) --resolution lowest-direct -r tests/requirements.txt -e .
+	@touch $@
+
+lowest: $(LOWEST)/.made
+	$(LOWEST)/bin/python -m pytest $(SPREAD) -m 'not timed' --ignore tests/test_book.py \
+	  -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
+	$(LOWEST)/bin/python tools/notebooks.py check --lax
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/training.py
+
+# It installs nothing: a machine with a GPU may have a PyTorch of its own, and no network.
+gpu:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) tools/gpu.py $(if $(DATA),--data $(DATA))
 
 constraints: $(VENV)/.made
 	$(say) 'Resolving the newest versions for all Pythons and systems'
@@ -91,4 +130,4 @@ address:
 	$(PYTHON) tools/address.py $(URL)
 
 clean:
-	rm -rf _build $(VENV)
+	rm -rf _build $(VENV) $(LOWEST)

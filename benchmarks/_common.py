@@ -1,4 +1,4 @@
-"""What the scripts behind the stored results share: their options, runs that are kept, and how a result is written."""
+"""What the scripts behind the stored results share: their options, cached runs, and how a result is written."""
 
 import argparse
 import json
@@ -12,8 +12,8 @@ def parse(description, argv, seeds):
     """Return the options --seeds, --keep, --quick and --folder of a script."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=seeds)
-    parser.add_argument("--keep", type=Path, help="folder for the finished trainings")
-    parser.add_argument("--quick", action="store_true", help="tiny, to see that it runs")
+    parser.add_argument("--keep", type=Path, help="cache folder for the finished trainings")
+    parser.add_argument("--quick", action="store_true", help="a tiny run, as a smoke test")
     parser.add_argument("--folder", type=Path, help="where the result goes, if not into the package")
     arguments = parser.parse_args(argv)
     if arguments.quick and arguments.folder is None:
@@ -22,7 +22,7 @@ def parse(description, argv, seeds):
 
 
 def kept(folder, name, run):
-    """Return what ``run()`` returns, a dict, and the processor minutes that it took; from ``folder`` if kept there."""
+    """Return the dict that ``run()`` returns, and its CPU minutes; cached in ``folder``, if there is one."""
     file = folder and folder / f"{name}.json"
     if file and file.exists():
         found = json.loads(file.read_text("utf-8"))

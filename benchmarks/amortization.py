@@ -9,7 +9,7 @@ sets weights and draws. Nothing is estimated: the ELBO, the best Gaussian for ea
 own. ``peak``: the largest on the path from (-0.25, 0.5) to (0.25, 0.5), 2,001 points. ``width``: how much of x_1 there
 has a gap above 1 nat. ``family_...``: the approximation gap at the same x.
 
-``--quick`` runs it tiny, to see that it runs.
+``--quick``: a tiny run, as a smoke test.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from vae_tutorial import exact, information, stored
 MODEL = exact.curved()
 PLACES = [[0, -1], [0.01, 0.5], [0.1, 0.5], [0.5, 0], [1, 3], [1.5, 8]]
 STRIP = [0, 0.01, 0.02, 0.05, 0.1]
-# Three points of Gauss and Hermite, in standard deviations: exact here, where log p(x | z) is of degree 4 in z.
+# Three-point Gauss-Hermite quadrature, in standard deviations: exact here, as log p(x | z) has degree 4 in z.
 NODES = torch.tensor([-(3**0.5), 0, 3**0.5], dtype=torch.float64)
 WEIGHTS = torch.tensor([1 / 6, 2 / 3, 1 / 6], dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""The whole bill of an autoencoder and of a VAE, the holes between the codes, and the told class: chapter 7, thrice.
+"""The whole bill of an autoencoder and of a VAE, the holes between the codes, and the told class of chapter 7.
 
     python benchmarks/bill.py [--seeds 0 1 2] [--quick] [--folder FOLDER]
 
@@ -53,7 +53,7 @@ def three_densities(codes, components):
 
 
 def autoencoder_bill(ae, x_train, x_test, components):
-    """For each s: densities fitted to codes with that noise; the s of the least bill on the images held out."""
+    """For each s, fit densities to codes with that noise; keep the s of the least bill on the held-out images."""
     codes, z, cut = ae.encode(x_train), ae.encode(x_test), 3 * len(x_train) // 4
     exact, tried = fitted(codes, components), []
     for s in NOISE[ae.latent_dim]:
@@ -78,7 +78,7 @@ def vae_bill(vae, x_train, x_test, components):
 
 
 def distance_to_prior(mu, sigma):
-    """KL of the aggregate posterior from N(0, I) by a grid of the plane, as in the chapter."""
+    """KL of the aggregate posterior from N(0, I) by quadrature on a 2-D grid, as in the chapter."""
     line = torch.linspace(-6, 6, 601).double()
     first, second = (Normal(mu[:, j, None], sigma[:, j, None]).log_prob(line).exp() for j in (0, 1))
     q_z, log_p = first.T @ second / len(mu), Normal(0.0, 1.0).log_prob(line)
@@ -126,7 +126,7 @@ def told(reader, x):
 
 
 def told_classes(reader, ae, vae, x_train, x_test, ae_mixture, vae_mixture, draws=10_000):
-    """T of 10,000 images from each place; ten times the prior stands where hardly a code is."""
+    """T of 10,000 images from each source; ten times the prior reaches where there are hardly any codes."""
     codes, prior = ae.encode(x_train), torch.randn(draws, ae.latent_dim)
     one = MultivariateNormal(codes.mean(0), torch.cov(codes.T, correction=0)).sample((draws,))
     from_mixture = lambda mixture: torch.from_numpy(mixture.sample(draws)[0]).float()  # noqa: E731

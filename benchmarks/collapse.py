@@ -8,8 +8,8 @@ an autoencoder). Each with both step sizes. After the last pass ELBO, rate and d
 z for each training image and for each of the 10,000 test images, and so is each unit's mean KL on the test images.
 The curves: the ELBO as a mean over the pass in training, and on every fifth test image after it; every fifth pass.
 
-``--keep``: a folder that holds each finished training, so that a run that was cut off goes on. ``--quick`` runs it
-tiny, to see that it runs.
+``--keep``: a cache folder for finished trainings, so that an interrupted run resumes. ``--quick``: a tiny run, as a
+smoke test.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Race the three networks of chapter 9: the ELBO after each pass, to the time of twelve passes of the CNN.
 
     python benchmarks/equal_time.py            half an hour on one busy core; needs MNIST and Fashion-MNIST
-    python benchmarks/equal_time.py --quick --folder FOLDER     a tiny one, in seconds, on whatever data are there
+    python benchmarks/equal_time.py --quick --folder FOLDER     a smoke test of seconds, on whatever data are there
 
 Protocol: the settings of chapter 9 (10,000 training images, batches of 64, learning rate 0.002), the ELBO with one draw
 of z for every fifth test image, after each pass, for each seed. The CNN makes twelve passes, the MLPs as many as fit

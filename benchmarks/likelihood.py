@@ -37,9 +37,9 @@ def measured(model, x):
     return elbo.mean().item(), elbo.std().item() / len(elbo) ** 0.5
 
 
-def copied(root, epochs, grey):
+def copied(train, epochs, grey):
     model, seconds = CopiedVAE(), 0.0
-    loader, optimizer = copied_loader(root), torch.optim.Adam(model.parameters(), lr=1e-3)
+    loader, optimizer = copied_loader(train), torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(epochs):
         seconds += copied_epoch(model, loader, optimizer, "cpu")
     return measured(AsOurs(model), grey), seconds
@@ -58,14 +58,14 @@ def main():
     parser.add_argument("--root", default=os.environ.get("VAE_TUTORIAL_DATA"), help="folder that holds MNIST/raw")
     parser.add_argument("--only", nargs="+", default=["copied", "mlp", "conv"], help="which of copied, mlp, conv")
     arguments = parser.parse_args()
-    root, epochs = data.find_root(arguments.root), arguments.epochs
-    train = data.load("mnist", "train", root=root, strict=True).images
+    root, epochs = arguments.root, arguments.epochs
+    train = data.load("mnist", "train", root=root, strict=True)
     grey_test = data.load("mnist", "test", root=root, strict=True).images.float() / 255
     binary_test = data.test_binarization("mnist", root=root, strict=True)
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {epochs} epochs")
     print(f"{'':28s}{'targets':>10s}{'seed':>5s}{'test ELBO':>11s}{'+-':>6s}{'seconds':>9s}")
-    targets = {"grey": (train.float() / 255, grey_test), "binarized": (train, binary_test)}
+    targets = {"grey": (train.images.float() / 255, grey_test), "binarized": (train.images, binary_test)}
     for seed in range(arguments.seeds):
         for name, make in {"copied": CopiedVAE, "mlp": models.MLPVAE, "conv": models.ConvVAE}.items():
             for target, (images, test) in targets.items():
@@ -73,7 +73,7 @@ def main():
                     continue
                 torch.manual_seed(seed)
                 if name == "copied":
-                    (elbo, error), seconds = copied(root, epochs, test)
+                    (elbo, error), seconds = copied(train, epochs, test)
                 else:
                     (elbo, error), seconds = ours(make, images, test, epochs, seed)
                 row = f"{make.__name__:28s}{target:>10s}{seed:5d}{elbo:11.2f}{error:6.2f}{seconds:9.0f}"

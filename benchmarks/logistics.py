@@ -1,4 +1,4 @@
-"""Grey digits under five likelihoods, trained for 5 and for 30 passes: is chapter 10's order one of short training?
+"""Grey digits under five likelihoods, trained for 5 and for 30 passes: is chapter 10's ranking due to short training?
 
     python benchmarks/logistics.py [--quick] [--folder FOLDER]
 
@@ -8,8 +8,8 @@ one training: ELBO and KL (nats per image, one draw of z), and the squared error
 
 "logistic" is the package's discretized logistic, "two logistics" a mixture of two of them for each pixel. "dequantized"
 is a Gaussian with a variance for each pixel that sees new uniform noise on every image in every pass; its ELBO is a
-bound for levels too, and the noise is its floor. "cross-entropy" and "continuous Bernoulli" are no masses of levels.
-22 minutes on one thread of a busy machine. ``--quick``: the same, tiny, to see that it runs.
+bound for levels too, and the noise is its floor. "cross-entropy" and "continuous Bernoulli" are not
+probabilities of levels. 22 minutes on one thread of a busy machine. ``--quick``: a tiny run, as a smoke test.
 """
 
 import argparse
@@ -53,7 +53,7 @@ class MixtureOfLogistics(torch.nn.Module):
 
 
 class DequantizedGaussian(likelihoods.Gaussian):
-    """A Gaussian with a variance per pixel, of levels with new uniform noise; the log-density is made a bound."""
+    """A Gaussian with a variance per pixel, of levels plus fresh uniform noise; on average below log P."""
 
     def __init__(self):
         super().__init__("per_pixel", floor=1e-9)  # far below the variance of the noise, 1.3e-6

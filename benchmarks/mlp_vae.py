@@ -31,7 +31,7 @@ def trained(way, seed, images, epochs, folder):
     path = folder / f"{way} {seed} {epochs}"
     if path.exists():
         return model, training.load_checkpoint(path, model)
-    part = path.with_name(f"part of {path.name}")  # of a training that was cut off
+    part = path.with_name(f"part of {path.name}")  # of an interrupted training
     finished = sorted(folder.glob(f"{way} {seed} *"))
     resume = part if part.exists() else finished[-1] if finished else None
     history = training.fit(model, images, epochs=epochs, seed=seed, checkpoint=part, resume=resume, progress=False)

@@ -1,4 +1,4 @@
-"""Is a sleeping unit at beta = 20 the optimum: the network trained on at that price, from weights that use more units.
+"""Is an inactive unit optimal at beta = 20? Training continued at that beta, from weights that use more units.
 
     python benchmarks/pruning.py [--seeds 3] [--keep FOLDER] [--quick --folder FOLDER]
 
@@ -7,7 +7,7 @@ training images, by the recipe of the shipped ones (Adam, step 0.001 falling alo
 12). ``seed`` is that of batches and draws. Measured with one draw of z: D + 20 R on 10,000 training images in one fixed
 binarization, before and after; and after it each unit's mean KL on them. Units whose KL is above 0.1 nats count.
 
-``--keep``: a folder that holds each finished training. ``--quick`` runs it tiny, to see that it runs.
+``--keep``: a cache folder for finished trainings. ``--quick``: a tiny run, as a smoke test.
 """
 
 import functools

@@ -1,25 +1,21 @@
 """Time an epoch of training: the loop everybody copies, ours, and the bare products that neither can avoid.
 
-    python benchmarks/training.py [--rounds 5] [--nets mlp conv] [--pythae] [--device cpu] [--root FOLDER]
+    python benchmarks/training.py [--rounds 5] [--nets mlp conv] [--images 12800] [--device cpu] [--json FILE]
 
 The models are 784-400-20-400-784 (its floor: the matrix products) and 1-32-64 convolutions with 20 latent dimensions
 (its floor: the convolutions and matrix products, float32); the batch 128, the optimiser Adam, the data MNIST's 60,000
-training images. Rounds are interleaved, so that a machine that slows down slows all of them. Printed are medians of the
-epochs alone, without loading data or making models, and ratios within the one run. --pythae installs that library into
-a temporary folder, for this run only, and times its trainer on the same model.
+training images, or the first so many of them. Rounds are interleaved, so that a machine that slows down slows all of
+them. Printed are medians of the epochs alone, without loading data or making models, images a second, and ratios within
+the one run; on a GPU also the share of our epoch in which it has nothing to do.
 """
 
 import argparse
-import contextlib
-import io
-import logging
+import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +24,7 @@ from torch import nn
 from vae_tutorial import data, models, training
 
 BATCH = 128
+OURS = "fit, binarized anew in each batch"
 
 
 class CopiedVAE(nn.Module):
@@ -62,10 +59,13 @@ class CopiedConvVAE(CopiedVAE):
         )  # fmt: skip
 
 
-def copied_loader(root):
+def copied_loader(train):
+    """torchvision's own data set, which makes a picture of each image and a tensor of the picture, and a DataLoader."""
     from torchvision import datasets, transforms
 
-    dataset = datasets.MNIST(root, train=True, transform=transforms.ToTensor())
+    dataset = datasets.MNIST.__new__(datasets.MNIST)  # its __init__ would read the files once more
+    dataset.data, dataset.targets = train.images.squeeze(1).cpu(), train.labels.cpu()
+    dataset.transform, dataset.target_transform = transforms.ToTensor(), None
     return torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True)
 
 
@@ -85,9 +85,9 @@ def copied_epoch(model, loader, optimizer, device):
     return time.perf_counter() - start
 
 
-def copied_loop(make, root, device):
+def copied_loop(make, train, device):
     model = make().to(device)
-    return copied_epoch(model, copied_loader(root), torch.optim.Adam(model.parameters(), lr=1e-3), device)
+    return copied_epoch(model, copied_loader(train), torch.optim.Adam(model.parameters(), lr=1e-3), device)
 
 
 def matrix_products(steps, device):
@@ -132,108 +132,105 @@ def convolutions(steps, device):
     return time.perf_counter() - start
 
 
-def pythae_epoch(grey, device, net):
-    """One epoch of pythae's own trainer, on the layers of the copied models (sigmoids, binary cross-entropy)."""
-    from pythae.data.datasets import BaseDataset
-    from pythae.models import VAE, VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+def busy_seconds(events):
+    """How long a GPU computed or copied, from a profiler's events: the union of their times, which are microseconds."""
+    from torch.autograd import DeviceType
 
-    copied = {"mlp": CopiedVAE, "conv": CopiedConvVAE}[net]()
-
-    class Encoder(BaseEncoder):
-        def __init__(self):
-            super().__init__()
-            self.body, self.mu_head, self.logvar_head = copied.hidden_layers, copied.mu_head, copied.logvar_head
-
-        def forward(self, x):
-            h = self.body(x)
-            return ModelOutput(embedding=self.mu_head(h), log_covariance=self.logvar_head(h))
-
-    class Decoder(BaseDecoder):
-        def __init__(self):
-            super().__init__()
-            self.body = copied.output_layers
-
-        def forward(self, z):
-            return ModelOutput(reconstruction=self.body(z))
-
-    config = VAEConfig(input_dim=(1, 28, 28), latent_dim=20, reconstruction_loss="bce")
-    model = VAE(config, encoder=Encoder(), decoder=Decoder())
-    logging.disable()  # it reports each step and each stage
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        settings = BaseTrainerConfig(
-            output_dir=folder, num_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-3,
-            no_cuda=device.type != "cuda",
-        )  # fmt: skip
-        trainer = BaseTrainer(model, BaseDataset(grey, torch.zeros(len(grey))), training_config=settings)
-        trainer.prepare_training()
-        start = time.perf_counter()
-        trainer.train_step(epoch=1)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
+    spans = sorted(
+        (event.time_range.start, event.time_range.end)
+        for event in events
+        # A named range, such as Optimizer.step's, lasts from its first kernel to its last, with all pauses between.
+        if event.device_type == DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
+    )
+    total, reached = 0.0, 0.0
+    for start, end in spans:
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total / 1e6
 
 
-def table(title, contestants, rounds):
-    """Run the contestants in turn, and print their medians, the first as the floor, the second as the baseline."""
+def waiting(make, images, device, seconds):
+    """The share of ``seconds``, an epoch's without the profiler, in which the GPU waits; None on another device."""
+    if device.type != "cuda":
+        return None
+    from torch.profiler import ProfilerActivity, profile
+
+    model = make().to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    training.run_epoch(model, images, optimizer, batch_size=BATCH)  # warms up
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        training.run_epoch(model, images, optimizer, batch_size=BATCH)
+    return 1 - busy_seconds(profiler.events()) / seconds
+
+
+def table(title, contestants, rounds, images):
+    """Run the contestants in turn, print and return their medians, the first as floor, the second as baseline."""
     seconds = {name: [] for name in contestants}
     for round_ in range(rounds + 1):
         for name, run in contestants.items():
             measured = run()
             if round_ > 0:  # the first round warms up
                 seconds[name].append(measured)
-    floor, copied = (statistics.median(seconds[name]) for name in list(contestants)[:2])
-    print(f"\n{title:42s}{'median':>8s}{'least':>8s}{'most':>8s}{'x floor':>9s}{'speed-up':>10s}")
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    floor, copied = list(medians.values())[:2]
+    print(f"\n{title:42s}{'median':>8s}{'least':>8s}{'most':>8s}{'x floor':>9s}{'speed-up':>10s}{'images/s':>10s}")
     for name, values in seconds.items():
-        median = statistics.median(values)
-        row = f"{name:42s}{median:8.2f}{min(values):8.2f}{max(values):8.2f}"
-        print(f"{row}{median / floor:9.2f}{copied / median:10.2f}", flush=True)
+        median = medians[name]
+        row = f"{name:42s}{median:8.3f}{min(values):8.3f}{max(values):8.3f}"
+        print(f"{row}{median / floor:9.2f}{copied / median:10.2f}{images / median:10,.0f}", flush=True)
+    return medians
 
 
-def main():
+def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nets", nargs="+", choices=("mlp", "conv"), default=["mlp", "conv"])
-    parser.add_argument("--pythae", action="store_true", help="install pythae for this run and time it too")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--images", type=int, help="so many of the training images (default: all)")
+    parser.add_argument("--device", type=torch.device, default=training.best_device())
     parser.add_argument("--root", default=os.environ.get("VAE_TUTORIAL_DATA"), help="folder that holds MNIST/raw")
-    arguments = parser.parse_args()
-    device, root = torch.device(arguments.device), data.find_root(arguments.root)
-    train = data.load("mnist", "train", root=root, device=device, strict=True).images
-    grey, steps = train.float() / 255, -(-len(train) // BATCH)
+    parser.add_argument("--json", type=Path, help="write what is measured to this file, too")
+    return parser.parse_args()
 
-    def ours(make, images, **options):
+
+def contestants(net, train, device):
+    """What is timed on a net, by name: functions that return the seconds of an epoch."""
+    copied, make = {"mlp": (CopiedVAE, models.MLPVAE), "conv": (CopiedConvVAE, models.ConvVAE)}[net]
+    grey, steps = train.images.float() / 255, -(-len(train) // BATCH)
+
+    def ours(images):
         torch.manual_seed(0)
-        (seconds,) = training.fit(make().to(device), images, epochs=1, progress=False, **options)["seconds"]
+        (seconds,) = training.fit(make().to(device), images, epochs=1, batch_size=BATCH, progress=False)["seconds"]
         return seconds
 
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.pythae:
-            # Without its dependencies, which would bring a PyTorch of their own; these few are all that is missing.
-            few = ["pythae", "cloudpickle", "imageio"]
-            few += ["pydantic", "pydantic-core", "annotated-types", "typing-inspection"]
-            pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *few]
-            subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)
-            sys.path.append(folder)
-        where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-        print(f"torch {torch.__version__}, {platform.machine()}, {where}; seconds an epoch, {arguments.rounds} rounds")
-        for net in arguments.nets:
-            copied, make = {"mlp": (CopiedVAE, models.MLPVAE), "conv": (CopiedConvVAE, models.ConvVAE)}[net]
-            floor = {"mlp": matrix_products, "conv": convolutions}[net]
-            contestants = {
-                "matrix products alone (the floor)" if net == "mlp" else "layers alone (the floor)": lambda f=floor: f(
-                    steps, device
-                ),
-                "the loop everybody copies (grey pixels)": lambda c=copied: copied_loop(c, root, device),
-                "fit, grey pixels (the same work)": lambda m=make: ours(m, grey),
-                "fit, binarized anew in each batch": lambda m=make: ours(m, train),
-                "fit, grey pixels, bfloat16": lambda m=make: ours(m, grey, precision="bfloat16"),
-            }
-            if arguments.pythae:
-                contestants["pythae's trainer (grey pixels)"] = lambda n=net: pythae_epoch(grey, device, n)
-            table({"mlp": "784-400-20", "conv": "1-32-64 convolutions, 20"}[net], contestants, arguments.rounds)
+    if net == "mlp":
+        found = {"matrix products alone (the floor)": lambda: matrix_products(steps, device)}
+    else:
+        found = {"layers alone (the floor)": lambda: convolutions(steps, device)}
+    found["the loop everybody copies (grey pixels)"] = lambda: copied_loop(copied, train, device)
+    found["fit, grey pixels (the same work)"] = lambda: ours(grey)
+    found[OURS] = lambda: ours(train.images)
+    return make, found
+
+
+def main():
+    arguments = options()
+    device = arguments.device
+    train = data.load("mnist", "train", root=arguments.root, device=device)
+    train = data.Images(train.images[: arguments.images], train.labels[: arguments.images], train.name, train.split)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__}, {platform.machine()}, {where}; {len(train):,} images of {train.name}; ", end="")
+    print(f"seconds an epoch, {arguments.rounds} rounds", flush=True)
+    found = {"torch": torch.__version__, "device": where, "images": len(train), "data": train.name}
+    for net in arguments.nets:
+        make, timed = contestants(net, train, device)
+        title = {"mlp": "784-400-20", "conv": "1-32-64 convolutions, 20"}[net]
+        medians = table(title, timed, arguments.rounds, len(train))
+        share = waiting(make, train.images, device, medians[OURS])
+        if share is not None:
+            print(f"{'':42s}in the last, the GPU waits {100 * share:.0f} % of the time")
+        found[net] = {"seconds": medians, "images per second": len(train) / medians[OURS], "waiting": share}
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

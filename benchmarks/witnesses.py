@@ -18,7 +18,7 @@ import torch
 
 from vae_tutorial import data, evaluation, pretrained, stored
 
-# Test images, simulated images, temperatures, chains, leapfrog steps. A plane has many narrow peaks: more chains.
+# Test images, simulated images, temperatures, chains, leapfrog steps. mlp-2d has many narrow modes: more chains.
 SETTINGS = {
     "mlp-2d": (1000, 200, 200, 64, 4),
     "beta-0.1": (300, 200, 200, 8, 8),
@@ -83,7 +83,7 @@ def cost(model, x, samples):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="which models")
-    parser.add_argument("--quick", action="store_true", help="four images, a few draws: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="four images, a few draws: a smoke test")
     parser.add_argument("--folder", help="where the result goes, if not into the package")
     arguments = parser.parse_args(argv)
     samples = 10 if arguments.quick else 500

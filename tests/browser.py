@@ -19,6 +19,8 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]
 
+PATIENCE = 30_000  # milliseconds; on a busy machine a long page takes seconds to lay out
+
 
 def find_chromium():
     """The path of an installed Chromium or Chrome, or None."""
@@ -29,6 +31,7 @@ class Pages(ThreadingHTTPServer):
     """Serves the folder `root` below `prefix`, with gzip, and with 404.html for what is not there."""
 
     daemon_threads = True
+    request_queue_size = 128  # a page asks for dozens of files at once
 
     def __init__(self, root: Path, prefix: str):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -75,7 +78,7 @@ def watched_page(browser, site: str):
     """A page in a context of its own (so with a cold cache), the list of what went wrong in it, and its bytes."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
     page, wrong, sizes = context.new_page(), [], []
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE)
 
     def on_request(request):
         if not request.url.startswith((site, "data:", "blob:")):
@@ -106,7 +109,7 @@ def set_system_theme(page, theme):
     """Let the reader's system be light or dark; what is wrong if the page does not follow by itself, as a list."""
     page.emulate_media(color_scheme=theme)
     try:
-        page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme, timeout=2_000)
+        page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme, timeout=PATIENCE)
     except TimeoutError:
         page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         return [f"the page does not follow a {theme} system"]

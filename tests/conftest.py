@@ -1,10 +1,39 @@
+"""What all tests share: one thread, the tiers that pytest's ``-m`` chooses from, a browser."""
+
 import os
+import sys
+
+# Before torch is imported, and in the environment, so that the processes which tests start have it too: with several
+# OpenMP threads on busy cores, each small tensor operation spins until the other threads are scheduled.
+os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
 import pytest
 import torch
 
-os.environ["TQDM_DISABLE"] = "1"
-torch.set_num_threads(min(2, torch.get_num_threads()))
+BROWSER = {"browser", "chromium", "explorer"}  # the fixtures that open one
+_started = []  # the Python processes that were started since the last look
+
+sys.addaudithook(lambda event, args: _started.append(args[1]) if event == "subprocess.Popen" else None)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if BROWSER & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(autouse=True)
+def python_only_where_it_is_marked(request):
+    """``make check`` stays quick only if every test that starts another Python, with its imports, says so."""
+    _started.clear()
+    yield
+    marked = {mark.name for mark in request.node.iter_markers()} & {"process", "timed"}
+    assert marked or not any(map(_is_python, _started)), "it starts a Python process: mark it with pytest.mark.process"
+
+
+def _is_python(command):
+    first = command if isinstance(command, str | bytes | os.PathLike) else command[0]
+    return os.fsdecode(first) == sys.executable
 
 
 @pytest.fixture
@@ -12,9 +41,9 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium():
-    """A browser, for the tests of explorers."""
+    """A browser, for the tests of explorers and of the book."""
     from explorer_page import chromium
 
     with chromium() as browser:

@@ -3,11 +3,12 @@
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from vae_tutorial import models, objectives
+from vae_tutorial import data, models, objectives
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -49,3 +50,40 @@ def test_the_copied_loss_is_minus_the_elbo(benchmarks):
 def test_the_floors_run(benchmarks):
     assert benchmarks["training"].matrix_products(2, torch.device("cpu")) > 0
     assert benchmarks["training"].convolutions(2, torch.device("cpu")) > 0
+
+
+def test_the_copied_loader_hands_out_the_images(benchmarks):
+    """torchvision's way, by a picture of each, is slow and exact."""
+    train = data.load("digits")
+    batches = list(benchmarks["training"].copied_loader(train))
+    x, labels = (torch.cat(column) for column in zip(*batches, strict=True))
+    assert len(batches[0][0]) == benchmarks["training"].BATCH
+    assert torch.equal(x.sum((1, 2, 3)).sort().values, (train.images / 255).sum((1, 2, 3)).sort().values)
+    assert torch.equal(labels.sort().values, train.labels.sort().values)
+
+
+def test_a_gpu_is_busy_while_any_kernel_runs_and_not_between_them(benchmarks):
+    def event(start, end, device=torch.autograd.DeviceType.CUDA, **more):
+        return SimpleNamespace(time_range=SimpleNamespace(start=start, end=end), device_type=device, **more)
+
+    events = [
+        event(500, 700),
+        event(100, 200, is_user_annotation=False),
+        event(150, 300),  # on another stream
+        event(160, 170),
+        event(0, 1e6, torch.autograd.DeviceType.CPU),
+        event(0, 1e6, is_user_annotation=True),  # Optimizer.step, with the pauses in it
+    ]
+    assert benchmarks["training"].busy_seconds(events) == pytest.approx(400e-6)
+    assert benchmarks["training"].busy_seconds([]) == 0
+
+
+def test_the_profiler_names_what_is_read_of_its_events(benchmarks):
+    """Without a GPU its events are all the CPU's, and a GPU was never busy."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        torch.ones(3) + 1
+    events = profiler.events()
+    assert all(event.device_type == torch.autograd.DeviceType.CPU for event in events)
+    assert events[0].time_range.end >= events[0].time_range.start
+    assert benchmarks["training"].busy_seconds(events) == 0
+    assert benchmarks["training"].waiting(models.MLPVAE, None, torch.device("cpu"), 1.0) is None

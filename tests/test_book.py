@@ -15,8 +15,8 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
 import yaml
-from browser import FLAGS, find_chromium, serve, set_system_theme, watched_page
-from playwright.sync_api import sync_playwright
+from browser import serve, set_system_theme, watched_page
+from playwright.sync_api import TimeoutError
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
@@ -29,6 +29,8 @@ MOST_EXPLORER_BYTES = 300_000  # gzipped, what an explorer adds to its page
 MOST_OFFLINE_BYTES = 12_000_000  # the zip file
 MOST_EXPLORER_MS = 1_000  # from asking for the page to an explorer that can be moved
 WIDTHS = (1440, 768, 360)
+
+pytestmark = pytest.mark.browser  # the built book, if not a browser
 
 
 def entries(node):
@@ -62,15 +64,9 @@ def site(built):
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser(built):
-    chromium = find_chromium()
-    if chromium is None:
-        absent("no Chromium on the PATH (on Debian and Ubuntu: apt install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
+@pytest.fixture
+def browser(built, chromium):
+    return chromium
 
 
 # Formulas, fonts and pictures come after the load event. MathJax may be missing: then the count below says so.
@@ -108,8 +104,11 @@ CONTENT = r"""() => {
 LAYOUT = """() => {
   const wrong = [], article = document.querySelector("article, main"), limit = document.documentElement.clientWidth + 1;
   const name = e => e.tagName.toLowerCase() + [...e.classList].map(c => "." + c).join("");
-  const overflow = e => getComputedStyle(e).overflowX;
-  const scrolls = e => e !== article && (/auto|scroll/.test(overflow(e)) || scrolls(e.parentElement));
+  const overflow = e => getComputedStyle(e).overflowX, known = new Map([[article, false]]);
+  const scrolls = e => {
+    if (!known.has(e)) known.set(e, /auto|scroll/.test(overflow(e)) || scrolls(e.parentElement));
+    return known.get(e);
+  };
   const page = document.scrollingElement;
   if (page.scrollWidth > page.clientWidth) wrong.push(`the page is ${page.scrollWidth} px wide`);
   const wide = [...article.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > limit && !scrolls(e));
@@ -141,6 +140,25 @@ def explorer_bytes(name):
     return markup + sum(len(gzip.compress((HTML / "_static/explorers" / file).read_bytes())) for file in files)
 
 
+def unmoved(page):
+    """The explorers of the page that are not drawn, or whose numbers stay when their first slider moves."""
+    wrong = []
+    for host in page.locator("[data-explorer]").all():
+        name = host.get_attribute("data-explorer")
+        try:
+            host.and_(page.locator("[data-ready]")).wait_for()
+        except TimeoutError:
+            wrong.append(f"explorer {name} is not drawn")
+            continue
+        numbers, slider = host.locator(".vx-numbers"), host.get_by_role("slider").first
+        before = numbers.inner_text()
+        slider.scroll_into_view_if_needed()
+        slider.press("ArrowRight")
+        if numbers.inner_text() == before:
+            wrong.append(f"explorer {name}: a slider moves, its numbers do not")
+    return wrong
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_page(browser, site, name):
     with watched_page(browser, site) as (page, wrong, sizes):
@@ -156,39 +174,42 @@ def test_page(browser, site, name):
             title = page.locator("h1").first.inner_text()
             if not re.match(rf"{number[1]}\b", title):
                 wrong.append(f"the title {title!r} does not begin with the file's number {number[1]}")
-        for theme in ("light", "dark"):
-            wrong += set_system_theme(page, theme)
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 900})
+        wrong += unmoved(page)
+        # As few changes as possible, as a change lays out all formulas anew; it begins light and ends dark.
+        for width, themes in zip(WIDTHS, (("light", "dark"), ("dark", "light"), ("light", "dark")), strict=True):
+            page.set_viewport_size({"width": width, "height": 900})
+            for theme in themes:
+                wrong += set_system_theme(page, theme)
                 wrong += [f"{theme}, {width} px: {problem}" for problem in page.evaluate(LAYOUT)]
         wrong += page.evaluate(DARK)
     assert not wrong, f"{name}:\n  " + "\n  ".join(dict.fromkeys(wrong))
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_explorers_of_a_page(browser, site, name):
-    count = len(EXPLORER.findall((HTML / name).read_text("utf-8")))
-    if not count:
-        return
-    assert explorer_bytes(name) <= MOST_EXPLORER_BYTES * count
-    with watched_page(browser, site) as (page, wrong, _):
-        best = float("inf")  # of some loads: what else the machine does is not the page's fault
-        for _ in range(8):
-            page.goto(site + name, wait_until="load")
-            page.wait_for_function("n => document.querySelectorAll('[data-ready]').length === n", arg=count)
-            times = "[...document.querySelectorAll('[data-ready]')].map(e => Number(e.dataset.ready))"
-            best = min(best, max(page.evaluate(times)))
-            if best <= MOST_EXPLORER_MS:
-                break
-        assert best <= MOST_EXPLORER_MS
-        for host in page.locator("[data-explorer]").all():
-            numbers = host.locator(".vx-numbers")
-            before = numbers.inner_text()
-            slider = host.get_by_role("slider").first
-            slider.scroll_into_view_if_needed()
-            slider.press("ArrowRight")
-            assert numbers.inner_text() != before
-        assert not wrong
+def with_explorers():
+    """How many explorers stand in each page that has some."""
+    found = {name: len(EXPLORER.findall((HTML / name).read_text("utf-8"))) for name in PAGES}
+    return {name: count for name, count in found.items() if count}
+
+
+@pytest.mark.timed
+def test_explorers_are_ready_within_a_second(browser, site):
+    for name, count in with_explorers().items():
+        with watched_page(browser, site) as (page, wrong, _):
+            best = float("inf")  # of some loads: what else the machine does is not the page's fault
+            for _ in range(8):
+                page.goto(site + name, wait_until="load")
+                page.wait_for_function("n => document.querySelectorAll('[data-ready]').length === n", arg=count)
+                times = "[...document.querySelectorAll('[data-ready]')].map(e => Number(e.dataset.ready))"
+                best = min(best, max(page.evaluate(times)))
+                if best <= MOST_EXPLORER_MS:
+                    break
+            assert best <= MOST_EXPLORER_MS, name
+            assert not wrong
+
+
+def test_explorers_are_small(built):
+    for name, count in with_explorers().items():
+        assert explorer_bytes(name) <= MOST_EXPLORER_BYTES * count, name
 
 
 def test_each_explorer_stands_in_the_book_once(built):
@@ -234,7 +255,7 @@ def test_a_reader_walks_from_the_front_door_to_a_moved_explorer(browser, site):
         assert numbers.inner_text() != before
         for chapter in TOC["parts"][1]["chapters"][1:] + TOC["parts"][2]["chapters"]:
             page.locator(".prev-next-area a.right-next").click()
-            page.wait_for_url(f"{site}{chapter['file']}.html")
+            page.wait_for_url(f"{site}{chapter['file']}.html", wait_until="domcontentloaded")
         page.goto(site)
         page.get_by_role("link", name="Move an explorer first").click()
         page.wait_for_url("**/12_kl_against_reconstruction.html#the-price-of-a-nat")
@@ -275,12 +296,15 @@ def test_each_page_says_what_it_is_about(built):
     for name in [f"{entry}.html" for entry in entries(TOC)]:
         text = (HTML / name).read_text("utf-8")
         found = re.findall(r'<meta (?:name|property)="(?:og:)?description" content="([^"]*)"', text)
-        assert len(found) == 2 and found[0] == found[1], f"{name}: {found}"
-        assert 30 < len(found[0]) < 320 and not re.search(r"[\\$]|\.\.\.", found[0]), f"{name}: {found[0]}"
+        assert len(found) == 2, f"{name}: {found}"
+        assert found[0] == found[1], f"{name}: {found}"
+        assert 30 < len(found[0]) < 320, f"{name}: {found[0]}"
+        assert not re.search(r"[\\$]|\.\.\.", found[0]), f"{name}: {found[0]}"
         assert found[0] not in said.values(), name
         said[name] = found[0]
         [card] = re.findall(r'<meta property="og:image" content="([^"]*)"', text)
-        assert card.startswith(BASE) and (HTML / card.removeprefix(BASE)).is_file(), name
+        assert card.startswith(BASE), name
+        assert (HTML / card.removeprefix(BASE)).is_file(), name
         assert 'name="twitter:card" content="summary_large_image"' in text
         assert f'<link rel="canonical" href="{BASE}{name}"' in text
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole at any moment, resumed to the same bits, and refused where they do not fit."""
+"""Checkpoints: written atomically, resumed bit for bit, and refused where they do not match."""
 
 import os
 import pickle
@@ -27,7 +27,7 @@ def new_model(seed=0, **sizes):
 
 
 def run(images, epochs, model=None, **arguments):
-    """A training that uses everything which has a state."""
+    """A training that uses everything that has a state."""
     model = model or new_model()
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
 
@@ -114,7 +114,7 @@ def test_a_process_killed_at_random_steps_ends_at_the_same_bits(tmp_path):
 
 @pytest.mark.process
 def test_killed_while_writing(tmp_path):
-    """A process that does nothing but write checkpoints is killed at random moments; the file is always whole."""
+    """A process that does nothing but write checkpoints is killed at random moments; the file is always intact."""
     code = textwrap.dedent(
         """
         import sys, torch
@@ -183,13 +183,13 @@ def damaged(file, kind):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("truncated", "is damaged, or no checkpoint of vae_tutorial"),
-        ("empty", "is damaged, or no checkpoint"),
-        ("one byte wrong", "is damaged, or no checkpoint"),
-        ("a picture", "is damaged, or no checkpoint"),
-        ("a pickle", "is damaged, or no checkpoint"),
-        ("torch with code", "is damaged, or no checkpoint"),
-        ("torch of others", "is no checkpoint of vae_tutorial: its format is None"),
+        ("truncated", "is damaged, or not a checkpoint of vae_tutorial"),
+        ("empty", "is damaged, or not a checkpoint"),
+        ("one byte wrong", "is damaged, or not a checkpoint"),
+        ("a picture", "is damaged, or not a checkpoint"),
+        ("a pickle", "is damaged, or not a checkpoint"),
+        ("torch with code", "is damaged, or not a checkpoint"),
+        ("torch of others", "is not a checkpoint of vae_tutorial: its format is None"),
         ("missing", "there is no checkpoint"),
     ],
 )
@@ -241,7 +241,7 @@ def test_another_model_is_refused_untouched(images, tmp_path, other, message):
         ({"free_bits": 0.5}, r"written with free_bits = 0\.0, not 0\.5"),
         (
             {"lr": 1e-2},
-            r"written with learning rate = 0\.001 in epoch 1, not 0\.01; a training resumes with the settings",
+            r"written with learning rate = 0\.001 in epoch 1, not 0\.01; resume with the settings",
         ),
         (
             {"images": torch.zeros(10, 1, 28, 28)},
@@ -357,7 +357,7 @@ def test_a_resumption_shares_schedule_beta_and_average(images, tmp_path, begun, 
 
 
 def test_a_longer_training_resumes_where_the_length_does_not_matter(images, tmp_path):
-    """A step every two epochs and a beta by the epoch are the same in a longer training: to the same bits."""
+    """A step every two epochs and a beta by the epoch are the same in a longer training: equal bit for bit."""
     file = tmp_path / "run.pt"
     run(images[:50], 3, checkpoint=file)
     longer, _, _ = run(images[:50], 6, new_model(seed=9), resume=file)
@@ -366,7 +366,7 @@ def test_a_longer_training_resumes_where_the_length_does_not_matter(images, tmp_
 
 
 def test_the_floor_of_a_variance_belongs_to_the_model(images, tmp_path):
-    """Loaded into another floor, the same weights said -102.7 in place of -187.0 nats."""
+    """With another floor, the same weights gave -102.7 nats in place of -187.0."""
     file = tmp_path / "run.pt"
     model = new_model(likelihood=likelihoods.Gaussian("shared", floor=0.05))
     training.fit(model, images[:50], epochs=1, checkpoint=file, progress=False)
@@ -379,7 +379,7 @@ def test_another_run_is_not_overwritten(images, tmp_path):
     file = tmp_path / "run.pt"
     training.fit(new_model(), images[:50], epochs=2, checkpoint=file, progress=False)
     before = file.read_bytes()
-    with pytest.raises(training.CheckpointError, match=r"exists already\. To go on from it: resume="):
+    with pytest.raises(training.CheckpointError, match=r"exists already\. To continue it, pass resume="):
         training.fit(new_model(), images[:50], epochs=1, checkpoint=file, progress=False)
     (tmp_path / "other.pt").write_bytes(before)
     with pytest.raises(training.CheckpointError, match="exists already"):
@@ -544,12 +544,12 @@ def test_an_older_checkpoint_gives_its_weights_and_does_not_resume(images, tmp_p
     file = tmp_path / "run.pt"
     model = new_model()
     training.fit(model, images[:50], epochs=1, checkpoint=file, progress=False)
-    saved = torch.load(file)
+    saved = torch.load(file, weights_only=True)
     saved["format"] = "vae_tutorial checkpoint 1"
     del saved["trained_before"]
     torch.save(saved, file)
     other = new_model(seed=3)
     assert len(training.load_checkpoint(file, other)) == 1
     assert equal(other, model)
-    with pytest.raises(training.CheckpointError, match=r"older version.*load_checkpoint takes its weights"):
+    with pytest.raises(training.CheckpointError, match=r"older version.*load_checkpoint loads its weights"):
         training.fit(other, images[:50], epochs=2, resume=file, progress=False)

@@ -55,7 +55,10 @@ def test_an_address_that_is_not_found_is_an_error():
 def test_the_environment_has_torch_and_neither_the_package_nor_the_course_s_tools():
     found = colab.closure(colab.BROUGHT.split())
     assert {"torch", "torchvision", "ipykernel", "jinja2"} <= found.keys()
-    assert not found.keys() & {"vae-tutorial", "anywidget", "psygnal", "pytest", "jupyter-book", "nbclient"}
+    own = {"vae-tutorial", "anywidget", "psygnal", "pytest", "jupyter-book", "nbclient"}
+    if "notebook" in found:
+        own.remove("nbclient")  # ipywidgets 7 need it, through the notebook
+    assert not found.keys() & own
 
 
 def test_what_harms_colab_is_told(tmp_path):
@@ -90,6 +93,7 @@ def test_a_widget_that_colab_would_not_show_is_told():
                 colab.check_widgets(cell, NOTEBOOKS[0])
 
 
+@pytest.mark.process
 def test_the_first_cell_installs_the_package_and_leaves_torch_alone(tmp_path):
     """In a process of its own, as a maintainer runs it: a wheel, a fresh environment, a kernel, and pip."""
     quick = os.environ | {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "15"}

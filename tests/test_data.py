@@ -203,6 +203,7 @@ def bad_mirror(request, monkeypatch):
         over.set()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("bad_mirror", BAD, indirect=True)
 def test_a_bad_mirror_costs_seconds_and_the_next_one_is_asked(bad_mirror, mirror, tmp_path, monkeypatch):
     import torchvision.datasets

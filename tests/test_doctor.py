@@ -92,7 +92,7 @@ def test_without_torch():
     assert lines["numpy"].status == lines["figures"].status == "ok"
     for name in ("device", "MNIST", "shipped models"):
         assert lines[name].status == "note"
-        assert "not looked at" in lines[name].found
+        assert "not checked" in lines[name].found
 
 
 @pytest.mark.process

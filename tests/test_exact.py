@@ -23,7 +23,7 @@ def randn(*shape, seed=0):
 
 @pytest.fixture
 def linear():
-    """A model with 5 numbers and 3 latent dimensions whose W^T W is far from diagonal."""
+    """A model with 5 observed and 3 latent dimensions whose W^T W is far from diagonal."""
     return LinearGaussian(randn(5, 3), randn(5, seed=1), 0.4)
 
 
@@ -113,7 +113,7 @@ def test_linear_encoder_is_the_best(linear, x):
 
 
 def test_mean_field_gap(linear, x):
-    """The price of a diagonal covariance: half of sum log diag(precision) - log det(precision), for every x."""
+    """The cost of a diagonal covariance: half of sum log diag(precision) - log det(precision), for every x."""
     precision = torch.linalg.inv(linear.posterior(x)[1])
     gap = 0.5 * (precision.diagonal().log().sum() - torch.logdet(precision))
     assert gap > 0.05
@@ -695,7 +695,7 @@ def test_an_empty_component_stays_empty_where_nothing_is_to_be_gained():
 
 
 def test_em_with_components_that_die(monkeypatch):
-    """Three kinds of images and six components, of which all but two are spoilt: one comes to life for each kind."""
+    """Three kinds of images and six components, of which all but two are emptied: one is revived for each kind."""
     kinds = torch.eye(3, dtype=DOUBLE).repeat_interleave(30, 1)  # (3, 90)
     x = kinds.repeat_interleave(torch.tensor([50, 30, 20]), 0)
     maximized, spoilt = BernoulliMixture._maximize, []

@@ -2,6 +2,7 @@
 
 import threading
 
+import ipywidgets
 import pytest
 import torch
 
@@ -226,6 +227,7 @@ def test_default_images(monkeypatch):
     assert made._note == "MNIST is not here: these are 1,438 digits of scikit-learn."
 
 
+@pytest.mark.skipif(ipywidgets.__version__ < "8", reason="ipywidgets 7 display themselves, with a kernel only")
 def test_without_a_kernel():
     bundle = TrainingPanel()._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "text/html", "application/vnd.jupyter.widget-view+json"}

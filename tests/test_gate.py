@@ -1,4 +1,4 @@
-"""What goes in: taken, or refused with the mend; nothing is read as something else in silence."""
+"""Input validation: input is taken, or refused with advice; nothing is silently misread."""
 
 import math
 
@@ -79,7 +79,7 @@ def test_takes_what_people_have(model, grey, entrance):
         (lambda x: x.masked_fill(x == 1, math.nan), ValueError, "ranges from nan"),
         (lambda x: x.masked_fill(x == 1, math.inf), ValueError, "to inf"),
         (lambda x: x / 255, ValueError, "brightest pixel of .* divided by 255 twice"),
-        (lambda x: x.to(torch.uint8), ValueError, r"bytes of 0 and 1 alone.*nearly black.*\.float\(\)"),
+        (lambda x: x.to(torch.uint8), ValueError, r"only bytes of 0 and 1.*nearly black.*\.float\(\)"),
         (lambda x: (x * 255).long(), ValueError, r"dtype torch\.int64.*to\(torch\.uint8\) if these are 0 to 255"),
         (lambda x: x.numpy().astype(np.int32), ValueError, r"dtype torch\.int32"),
         (lambda x: x[0], ValueError, r"single image needs a batch axis: .*\.unsqueeze\(0\)"),
@@ -118,10 +118,10 @@ def test_pictures_of_pil(model, grey):
 
 
 def test_bytes_of_0_and_1_are_not_nearly_black(grey):
-    """They once were read as 0/255 and 1/255: a test ELBO of -3.9 nats a digit, a triumph."""
+    """They were once read as 0/255 and 1/255: a test ELBO of -3.9 nats a digit, far too good to be true."""
     mask = (grey > 127).to(torch.uint8)
     for use in (data.binarize, plotting.image_grid, lambda x: fit(None, x), lambda x: evaluation.encode(new(), x)):
-        with pytest.raises(ValueError, match="bytes of 0 and 1 alone"):
+        with pytest.raises(ValueError, match="only bytes of 0 and 1"):
             use(mask)
     assert torch.equal(data.binarize(mask.float()), mask.float())  # certain pixels stay what they are
     assert fit(None, torch.zeros(3, *SHAPE, dtype=torch.uint8)).rows  # black is black, whatever the scale
@@ -138,7 +138,7 @@ def test_encode_divides_bytes_and_no_other_range(model, grey):
 
 def test_colours_under_a_bernoulli_are_announced():
     images = torch.randint(0, 256, (4, 3, 6, 6), dtype=torch.uint8)
-    for likelihood, words in (("bernoulli", "draws each channel black and white"), ("gaussian_shared", None)):
+    for likelihood, words in (("bernoulli", "binarizes each channel"), ("gaussian_shared", None)):
         model = models.MLPVAE(latent_dim=2, hidden=(8,), image_shape=(3, 6, 6), likelihood=likelihood)
         if words is None:
             training.fit(model, images, epochs=1, progress=False)
@@ -261,7 +261,7 @@ def shown(images, **arguments):
         (torch.tensor([[[-1.0, 1.0]]]), "ranges from -1 to 1"),
         (torch.tensor([[[math.nan, 1.0]]]), "ranges from nan"),
         (torch.tensor([[[0.0, math.inf]]]), "to inf"),
-        (torch.tensor([[[0, 1]]], dtype=torch.uint8), "bytes of 0 and 1 alone"),
+        (torch.tensor([[[0, 1]]], dtype=torch.uint8), "only bytes of 0 and 1"),
     ],
 )
 def test_a_grid_does_not_draw_other_ranges_black(images, message):

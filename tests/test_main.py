@@ -53,10 +53,11 @@ def test_other_recipes(options, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "conv", "--hidden", "5"], "--hidden does not go with --model conv"),
-        (["--channels", "5"], "--channels does not go with --model mlp"),
+        (["--model", "conv", "--hidden", "5"], "--hidden is not an option of --model conv"),
+        (["--channels", "5"], "--channels is not an option of --model mlp"),
         (["--latent-dim", "0"], "latent_dim must be a whole number of at least 1; got 0"),
         (["--warm-up", "2"], "--warm-up must be a fraction from 0 to 1; got 2.0"),
+        (["--average", "2"], r"--average must be a decay from 0 to below 1, such as 0\.999; got 2\.0"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),
         (["--resume", "/no/such/file.pt"], "there is no checkpoint /no/such/file.pt"),
         (["--checkpoint", "/no/such/folder/file.pt"], "checkpoint must be the path of a file in a folder that exists"),

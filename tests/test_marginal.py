@@ -1,4 +1,4 @@
-"""log p(x), by four ways against the truth of models whose truth is known; and what the estimates say of themselves."""
+"""log p(x) in four ways, against models whose log p(x) is known; and the diagnostics of the estimates."""
 
 import math
 
@@ -14,7 +14,7 @@ def seeded(seed):
 
 
 class Linear(torch.nn.Module):
-    """A VAE whose p(x) is known: p(x | z) = N(W z + b, 0.3 I), with an encoder that is as wrong as one likes."""
+    """A VAE whose p(x) is known: p(x | z) = N(W z + b, 0.3 I), with an encoder whose error can be set."""
 
     def __new__(cls, latent_dim=4, narrow=1.0, shift=0.0):
         weights = 1.2 * torch.randn(6, latent_dim, generator=seeded(1), dtype=torch.float64)

@@ -38,7 +38,7 @@ def same(one, other):
 
 
 def test_test_images_change_nothing(images):
-    """Batch norm once took in the test images: measuring changed the model."""
+    """Batch norm once updated its running statistics on the test images: measuring changed the model."""
     plain, measured = own(nn.BatchNorm1d(16)), own(nn.BatchNorm1d(16))
     training.fit(plain, images, epochs=2, progress=False)
     training.fit(measured, images, epochs=2, test=images[:50], progress=False)
@@ -155,7 +155,7 @@ def test_a_training_in_a_thread_leaves_the_draws_of_others_alone(images):
 
 
 def test_one_epoch_at_a_time_draws_what_one_call_draws(images):
-    """60 calls of one epoch once saw one order, one binarization, one noise: 40 nats worse on test images."""
+    """60 calls of one epoch once repeated one order, binarization and noise: 40 nats worse on test images."""
     seen = {"once": [], "one at a time": []}
     for name, calls in (("once", [3]), ("one at a time", [1, 1, 1])):
         model = own()
@@ -238,9 +238,9 @@ def test_a_frozen_model_is_refused(images):
         (
             {"average": torch.optim.swa_utils.AveragedModel(models.MLPVAE(3, (16,)))},
             ValueError,
-            "average must be made of this model",
+            "average must be an average of this model",
         ),
-        ({"schedule": torch.optim.lr_scheduler.ReduceLROnPlateau}, ValueError, r"step\(\) needs nothing; .*'metrics'"),
+        ({"schedule": torch.optim.lr_scheduler.ReduceLROnPlateau}, ValueError, r"takes no argument; .*'metrics'"),
     ],
 )
 def test_average_and_schedule_that_cannot_work_are_refused_before_the_first_epoch(images, arguments, error, message):

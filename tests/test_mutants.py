@@ -34,6 +34,7 @@ def test_every_check_has_a_mutant(number):
     assert {label for cell in checks for label in cell.equations} - {m.check for m in found} == set()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", SAMPLE)
 def test_every_mutant_of_a_sample_is_killed(number):
     if data.load("mnist", "test").name != "mnist":

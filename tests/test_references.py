@@ -104,7 +104,7 @@ def test_there_are_works():
     assert len(bibliography()) > 50
 
 
-@pytest.mark.parametrize("key, fields", bibliography(), ids=[key for key, _ in bibliography()])
+@pytest.mark.parametrize(("key", "fields"), bibliography(), ids=[key for key, _ in bibliography()])
 def test_work_can_be_found(key, fields):
     has = fields.keys() & {"doi", "eprint", "isbn", "url"}
     assert has, "no identifier"
@@ -113,7 +113,8 @@ def test_work_can_be_found(key, fields):
     if "eprint" in has:
         assert fields.get("archiveprefix") == "arXiv"
         form = ARXIV.fullmatch(fields["eprint"])
-        assert form and len(form[3]) == (5 if form[1] >= "15" else 4), "no number of arXiv's"
+        assert form, "no number of arXiv's"
+        assert len(form[3]) == (5 if form[1] >= "15" else 4), "no number of arXiv's"
         # The course's works appeared there at most three years before their venue did.
         assert 0 <= int(fields["year"]) - 2000 - int(form[1]) <= 3, "the number is of another year"
     if "isbn" in has:
@@ -125,13 +126,15 @@ def test_work_can_be_found(key, fields):
         assert fields["type"] != "incollection", "its style shows no note"
 
 
-@pytest.mark.parametrize("key, fields", bibliography(), ids=[key for key, _ in bibliography()])
+@pytest.mark.parametrize(("key", "fields"), bibliography(), ids=[key for key, _ in bibliography()])
 def test_work_is_described(key, fields):
-    assert re.fullmatch(r"\d{4}", fields["year"]) and 1900 <= int(fields["year"]) <= date.today().year
+    assert re.fullmatch(r"\d{4}", fields["year"])
+    assert 1900 <= int(fields["year"]) <= date.today().year
     assert fields["year"] in key, "a key is surname, year, word of the title"
     for author in fields["author"].split(" and "):
         assert re.fullmatch(r"[^,]+, [^,]+", author), f"{author}: surname, comma, first names"
-        assert "others" not in author and "et al" not in author
+        assert "others" not in author
+        assert "et al" not in author
     venue = {
         "article": {"journal"},
         "inproceedings": {"booktitle"},
@@ -144,7 +147,8 @@ def test_work_is_described(key, fields):
     assert fields["type"] != "misc" or fields.keys() & {"eprint", "howpublished"}
     if "pages" in fields:
         form = re.fullmatch(r"(\d+)--(\d+)|e?\d+", fields["pages"])
-        assert form and (form[1] is None or int(form[1]) < int(form[2]))
+        assert form
+        assert form[1] is None or int(form[1]) < int(form[2])
     # The style writes titles small, apart from what is in braces.
     assert not re.search(r"[A-Z]{2}", re.sub(r"\{[^}]*\}", "", fields["title"]))
 
@@ -191,7 +195,7 @@ def test_isbn():
 
 
 @pytest.mark.parametrize(
-    "before, found",
+    ("before", "found"),
     [
         ("Dempster, Laird and Rubin ", True),
         ("Dempster et al. ", True),

@@ -5,6 +5,7 @@ Addresses and versions are compared with their one source each: _config.yml and 
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from functools import cache
@@ -181,6 +182,20 @@ def test_notebook_opens_itself_in_colab(notebook):
     assert set(opened) <= {f"{SLUG}/blob/main/notebooks/{notebook.name}"}
 
 
+# Commands
+
+
+def test_ci_calls_what_the_makefile_has():
+    """And .ci/run, once, the two commands of the README."""
+    targets = set(re.search(r"^\.PHONY: (.*)$", read("Makefile"), re.MULTILINE)[1].split())
+    scripts = [read(".ci/run"), *(path.read_text("utf-8") for path in WORKFLOWS)]
+    called = [re.findall(r"^(?: *- run: | *)make (.+)$", text, re.MULTILINE) for text in scripts]
+    assert called[0] == ["book test"]
+    words = {word for lines in called for line in lines for word in line.split() if "=" not in word}
+    assert words <= targets | {".venv/.book", ".venv/.test"}
+    assert {"book", "test", "check", "lowest"} <= words
+
+
 # Pins
 
 
@@ -299,6 +314,7 @@ def test_files_are_small():
 # One command gives the course another address
 
 
+@pytest.mark.process
 def test_one_command_changes_the_address_everywhere(tmp_path):
     """In a copy: afterwards the old address is nowhere, and this file's other tests hold there."""
     owner, name = "Some-One", "nats.course"  # apart, or the way back would change them in this file
@@ -317,7 +333,8 @@ def test_one_command_changes_the_address_everywhere(tmp_path):
     assert not [path for path, text in after.items() if SLUG in addresses(text)]
     assert f"{owner}/{name}" in addresses(after["README.md"])
     assert f"https://{owner}.github.io/{name}/" in after["CITATION.cff"]
-    run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_repository.py", "-k", "not command")
+    quick = ["-q", "-p", "no:cacheprovider", "--noconftest"]  # without torch, which they do not need
+    run(sys.executable, "-m", "pytest", *quick, "tests/test_repository.py", "-k", "not command")
 
     run(sys.executable, "tools/address.py", CONFIG["repository"]["url"])
     assert not [path for path in after if (tmp_path / path).read_text("utf-8") != texts()[path]]
@@ -327,6 +344,6 @@ def test_one_command_changes_the_address_everywhere(tmp_path):
     "wrong", ["vae-tutorial", "https://gitlab.com/a/b", "https://github.com/a", "https://github.com/a/b/c"]
 )
 def test_an_address_of_another_form_is_refused(wrong):
-    done = subprocess.run([sys.executable, ROOT / "tools/address.py", wrong], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "https://github.com/OWNER/NAME; got" in done.stderr
+    """Before anything is read: there is nothing in the folder."""
+    with pytest.raises(SystemExit, match=r"https://github\.com/OWNER/NAME; got"):
+        runpy.run_path(str(ROOT / "tools" / "address.py"))["main"](wrong, Path("/nowhere"))

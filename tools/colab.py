@@ -81,7 +81,7 @@ def wheel(folder):
 
 
 def closure(names):
-    """Return the installed distributions of these names, and all that they need, by name."""
+    """Return the installed distributions of these names, and all their dependencies, by name."""
     found, seen, waiting = {}, set(), [(canonicalize_name(name), "") for name in names]
     while waiting:
         name, extra = pair = waiting.pop()
@@ -124,6 +124,8 @@ def link(old, new):
     new.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(old, new)
+    except FileExistsError:
+        pass  # some of NVIDIA's distributions share an empty file
     except OSError:  # on another disk
         shutil.copy2(old, new)
 
@@ -174,11 +176,11 @@ def run(path, python, package, *, only_first=False):
         client = NotebookClient(
             notebook, km=manager, timeout=CELL_SECONDS, coalesce_streams=True, resources={"metadata": {"path": folder}}
         )
-        # Nothing of this interpreter's own environment, and nobody's IPython settings.
+        # Without this interpreter's own environment variables and the user's IPython settings.
         own = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_CONSTRAINT", "PIP_REQUIRE_VIRTUALENV"}
         env = {key: value for key, value in os.environ.items() if key not in own}
         env |= {"IPYTHONDIR": str(Path(folder) / ".ipython"), "COLAB_RELEASE_TAG": "stub", "PIP_NO_INPUT": "1"}
-        env["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # older kernels' debuggers speak of it
+        env["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # else older debuggers print a warning
         try:
             client.execute(env=env, cleanup_kc=True)
         except (CellExecutionError, CellTimeoutError, DeadKernelError, AssertionError) as error:

@@ -1,6 +1,6 @@
 """Draw the pages' figures that no notebook draws: the map of concepts. ``python tools/figures.py``
 
-The map stands inline in book/concepts.md, so that its links work and it takes the theme's colours. It is as wide as a
+The map is inlined in book/concepts.md, so that its links work and it takes the theme's colours. It is as wide as a
 phone; its text is at least 11 pixels there. Places and relations are below: edit them here, never in the SVG.
 """
 
@@ -10,16 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "book" / "_static" / "figures" / "concepts.svg"
 WIDTH, HEIGHT = 344, 1178
-LETTER = 6.5  # the width of a letter at the map's size, on the safe side; a line is 14 high
+LETTER = 6.5  # width of a letter at the map's size, rounded up; a line is 14 high
 
-# Title, colour, top, bottom, where the title begins
+# Title, colour, top, bottom, x of the title
 PARTS = [
     ("Part I. Information", "#009E73", 0, 222, 8),
     ("Part II. Latent variables", "#E69F00", 230, 838, 172),
     ("Part III. Building VAEs", "#0072B2", 846, HEIGHT, 8),
 ]
 
-# Name (a bar breaks the line): chapter, and x and y of its middle
+# Name ("|" is a line break): chapter, and x and y of its centre
 CONCEPTS = {
     "Surprise": (1, 48, 46),
     "Entropy": (1, 286, 46),
@@ -52,7 +52,7 @@ CONCEPTS = {
     "Posterior|collapse": (12, 60, 1146),
 }
 
-# From, what it is or does (a bar breaks the line), to; where along the line the words stand
+# Source, label ("|" is a line break), target; position of the label along the line, from 0 to 1
 RELATIONS = [
     ("Entropy", "is the mean of", "Surprise", 0.5),
     ("Cross-entropy", "is never below", "Entropy", 0.5),
@@ -98,7 +98,7 @@ def chapter(number):
 
 
 def box(lines, x, y, pad=0):
-    """Left, top, right, bottom of lines of text round their middle."""
+    """The bounding box (left, top, right, bottom) of lines of text centred at (x, y)."""
     half = max(map(len, lines)) * LETTER / 2 + pad
     tall = 7 * len(lines) + pad
     return x - half, y - tall, x + half, y + tall
@@ -127,7 +127,7 @@ def clip(start, end, rectangle, pad=0):
 
 
 def lay(relation):
-    """The lines of a relation as pairs of points, in the arrow's direction, and the words with the places of each."""
+    """The lines of a relation as pairs of points, in the arrow's direction, and its label's words with positions."""
     source, label, target, share = relation
     start, end = CONCEPTS[source][1:], CONCEPTS[target][1:]
 
@@ -137,7 +137,7 @@ def lay(relation):
     begin, stop = clip(start, end, node(source), 1)[1], clip(start, end, node(target), 2)[0]
     words = label.split("|")
     x, y = at(begin + share * (stop - begin))
-    if start[1] == end[1]:  # along a level line the words stand over and under it
+    if start[1] == end[1]:  # a horizontal line has its label above and below it
         return [(at(begin), at(stop))], [(word, x, y + (-8 if i == 0 else 9)) for i, word in enumerate(words)]
     hidden = clip(start, end, box(words, x, y), 1)
     lines = [(at(t0), at(t1)) for t0, t1 in ((begin, hidden[0]), (hidden[1], stop))]

@@ -19,7 +19,7 @@ SHOWN = 4  # images drawn from each model, the first that come
 def draws():
     """Return for each row of the ledger ``(SHOWN, 1, 28, 28)`` black-and-white images from its model.
 
-    Under the key "real" stand the first test images, binarized.
+    Under the key "real": the first test images, binarized.
     Raises LedgerError where a model does not cost what the ledger says.
     """
     train, test = data.load("mnist", "train", strict=True), data.test_binarization(strict=True)
@@ -95,7 +95,7 @@ def card(rows, images):
 def main():
     matplotlib.use("Agg")
     plotting.use_style()
-    # Text stays text, and nothing of the day or of chance gets in: the same ledger gives the same file.
+    # Reproducible: text stays text, and neither dates nor random ids get in. The same ledger gives the same file.
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ledger", "font.family": "sans-serif"})
     rows, images = ledger.rows(), draws()
     staircase(rows, images, ledger.floor()).savefig(STATIC / "ledger.svg", metadata={"Date": None, "Creator": None})

@@ -1,4 +1,4 @@
-"""Do the checks bite? Run a chapter, and at each check a wrong version of what it checks: the check must fail.
+"""Mutation tests of the checks: run a chapter, and at each check a wrong version of its subject; the check must fail.
 
     python tools/mutants.py                 all chapters
     python tools/mutants.py 02 05           some
@@ -10,7 +10,7 @@ there; then namespace, package and random numbers are put back, and the true che
 
     - check: eq-kl-definition   the equation, as the check's first line names it; or the id of any cell that asserts
       wrong: in bits            what the mutant says wrongly, in words
-      old: torch.log(p)         the text that is replaced, which must stand there exactly once
+      old: torch.log(p)         the text that is replaced, which must occur there exactly once
       new: torch.log2(p)        and what by
       of: 02-03                 (optional) the id of the earlier cell where it is replaced; it runs again, so changed,
                                 and then the check. Without it the text is the check's own
@@ -18,7 +18,7 @@ there; then namespace, package and random numbers are put back, and the true che
       before: |                 (in place of old and new) lines of Python that are run before the check
         waste = waste.T
 
-Killed is a mutant with an AssertionError. Any other error is a broken mutant, and no error one that survives.
+A mutant that raises AssertionError is killed, one that raises nothing survives; any other error means it is broken.
 """
 
 import argparse
@@ -125,7 +125,7 @@ def _mutant(entry, cells, sources, where):
 
 
 class _State:
-    """What a mutant may change, put back by :meth:`restore`: names, the package's functions and methods, chance."""
+    """What a mutant may change, for :meth:`restore`: names, the package's functions and methods, random state."""
 
     def __init__(self, names):
         import numpy

@@ -1,17 +1,23 @@
-"""Run the notebooks: ``run [N ...]`` executes them and stores normalized outputs, ``check`` compares them with nbval.
+"""Run the notebooks: ``run`` stores their outputs, ``check`` compares with them, ``twice`` repeats each cell.
 
-    python tools/notebooks.py run          all of notebooks/, each in a fresh kernel
+    python tools/notebooks.py run          all of notebooks/, each in a fresh kernel; normalized outputs are stored
     python tools/notebooks.py run 08       one
-    python tools/notebooks.py check        re-run all and compare with what is stored
+    python tools/notebooks.py check        re-run all and compare with what is stored, by nbval
+    python tools/notebooks.py twice 04     run each cell twice in a row; store nothing
 
 On real MNIST ``check`` compares every output that is not tagged ``nbval-ignore-output``. On the stand-in the numbers
-are others, so that only errors and failed assertions count there.
+are others, so that only errors and failed assertions count there, as with ``check --lax``, for other versions of the
+dependencies. ``twice`` ends with 1 where a second run fails, or where a cell leaves something changed that holds for
+the whole process: gradients off, warnings hidden, another folder.
 """
 
 import argparse
+import ast
 import base64
 import io
+import itertools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,9 +27,41 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
-# No progress bars in stored outputs; one way of drawing on every machine.
-QUIET = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0"}
+# No progress bars in stored outputs; one way of drawing on every machine; one thread, or busy cores spin.
+QUIET = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
 CELL_SECONDS = 600
+# What a cell must leave as it was. It runs in the kernel, after each cell.
+STATE = """
+def _state():
+    import os, sys, warnings
+    import matplotlib, numpy, torch
+
+    with warnings.catch_warnings(record=True) as shown:
+        try:
+            for kind in (UserWarning, RuntimeWarning, FutureWarning, SyntaxWarning):
+                warnings.warn("a trial", kind)
+        except Warning:
+            pass  # they are errors now, and fewer are shown
+    return {
+        "gradients are recorded": torch.is_grad_enabled(),
+        "torch's dtype": str(torch.get_default_dtype()),
+        "torch's device": str(torch.get_default_device()),
+        "torch's threads": torch.get_num_threads(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "torch's printing": str(vars(torch._tensor_str.PRINT_OPTS)),
+        "NumPy's printing": str(numpy.get_printoptions()),
+        "NumPy's errors": str(numpy.geterr()),
+        "warnings that are shown": sorted(str(warning.category) for warning in shown),
+        "working folder": os.getcwd(),
+        "sys.path": sys.path,
+        **{"environment variable " + name: value for name, value in os.environ.items()},
+        # pyplot switches "interactive" by itself, with the first figure
+        **{"rcParams " + name: str(value) for name, value in matplotlib.rcParams.items() if name != "interactive"},
+    }
+
+print(_state())
+del _state
+"""
 
 
 def notebooks(numbers=()):
@@ -72,25 +110,31 @@ def normalize(notebook):
     return notebook
 
 
-def run(paths):
-    import nbformat
+def execute(notebook, environment=None, allow_errors=False):
+    """Run a notebook's cells in a fresh kernel, in the folder of the notebooks; they keep what they print."""
     from nbclient import NotebookClient
 
-    os.environ.update(QUIET)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_SECONDS,
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        allow_errors=allow_errors,
+        resources={"metadata": {"path": str(FOLDER)}},
+    )
+    client.execute(env=os.environ | QUIET | (environment or {}))
+
+
+def run(paths):
+    import nbformat
+
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *paths], check=True)
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         start = time.perf_counter()
-        client = NotebookClient(
-            notebook,
-            kernel_name="python3",
-            timeout=CELL_SECONDS,
-            record_timing=False,
-            store_widget_state=False,
-            coalesce_streams=True,
-            resources={"metadata": {"path": str(FOLDER)}},
-        )
-        client.execute()
+        execute(notebook)
         text = nbformat.writes(normalize(notebook)) + "\n"
         part = path.with_suffix(".part")
         part.write_text(text, encoding="utf-8")
@@ -98,17 +142,76 @@ def run(paths):
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def check():
+def repeated(path, environment=None):
+    """Execute each code cell of a notebook twice in a row; return it with both runs, and what went wrong.
+
+    Each code cell is followed by its second run, whose id ends in ``-again``. What went wrong is a list of sentences,
+    empty where all is well: an error, something on stderr, or a change of the kernel's state, each with the cell's id.
+    """
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    again = [nbformat.from_dict({**cell, "id": f"{cell.id}-again"}) for cell in code]
+    cells = list(itertools.chain.from_iterable(zip(code, again, strict=True)))
+    probes = [nbformat.v4.new_code_cell(source=STATE) for _ in cells]
+    notebook.cells = list(itertools.chain.from_iterable(zip(cells, probes, strict=True)))
+    execute(notebook, environment, allow_errors=True)
+    notebook.cells, wrong = cells, []
+    for cell in cells:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                wrong.append(f"{cell.id}: {output.ename}: {output.evalue}")
+            elif output.get("name") == "stderr":
+                wrong.append(f"{cell.id}: on stderr: {output.text}")
+    states = [ast.literal_eval(probe.outputs[0].text) for probe in probes]
+    # The first run of the first cell may set what it likes. Libraries add variables of their own on import.
+    for cell, (before, after) in zip(cells[1:], itertools.pairwise(states), strict=True):
+        wrong += [f"{cell.id}: {key} changed" for key in before if after.get(key) != before[key]]
+    return notebook, wrong
+
+
+def texts(cell):
+    """What a cell printed, without its pictures."""
+    return [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+
+
+def twice(paths):
+    """Run each notebook with every cell twice, say what went wrong, and which cells printed something else."""
+    failed = False
+    for path in paths:
+        start = time.perf_counter()
+        notebook, wrong = repeated(path)
+        pairs = zip(notebook.cells[::2], notebook.cells[1::2], strict=True)
+        other = [cell.id for cell, again in pairs if texts(cell) != texts(again)]
+        print(f"{path.name}: {len(notebook.cells) // 2} cells twice, {time.perf_counter() - start:.0f} s", flush=True)
+        print(*(f"  {sentence}" for sentence in wrong), sep="\n", end="\n" if wrong else "")
+        if other:
+            print(f"  other draws or times printed the second time: {', '.join(other)}", flush=True)
+        failed |= bool(wrong)
+    return int(failed)
+
+
+def seconds(path):
+    """How long a notebook runs, as its head says."""
+    amount, unit = re.search(r"\*\*running\*\*,? about (\d+|a) (second|minute)", path.read_text("utf-8")).groups()
+    return (1 if amount == "a" else int(amount)) * (60 if unit == "minute" else 1)
+
+
+def check(lax=False):
+    """Compare as many notebooks at a time as there are cores, each in one kernel; the longest begin."""
     import warnings
 
     from vae_tutorial import data
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        real = data.load("mnist", "test").name == "mnist"
-    print(f"Comparing stored outputs: {'all' if real else 'not on the stand-in data, only errors count'}", flush=True)
-    command = ["-m", "pytest", "--nbval" if real else "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
-    command += [f"--nbval-cell-timeout={CELL_SECONDS}", "--durations=5", "-q", *map(str, notebooks())]
+        lax |= data.load("mnist", "test").name != "mnist"
+    print(f"Comparing stored outputs: {'none, only errors count' if lax else 'all'}", flush=True)
+    command = ["-m", "pytest", "--nbval-lax" if lax else "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"]
+    command += [f"--nbval-cell-timeout={CELL_SECONDS}", "--durations=5", "-q"]
+    command += ["--numprocesses=logical", "--dist=loadscope", "--no-loadscope-reorder"]
+    command += map(str, sorted(notebooks(), key=seconds, reverse=True))
     return subprocess.run([sys.executable, *command], cwd=ROOT, env=os.environ | QUIET).returncode
 
 
@@ -116,6 +219,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run").add_argument("numbers", nargs="*")
-    commands.add_parser("check")
+    commands.add_parser("twice").add_argument("numbers", nargs="*")
+    commands.add_parser("check").add_argument("--lax", action="store_true", help="errors and assertions alone")
     arguments = parser.parse_args()
-    sys.exit(check() if arguments.command == "check" else run(notebooks(arguments.numbers)))
+    if arguments.command == "check":
+        sys.exit(check(arguments.lax))
+    command = {"run": run, "twice": twice}[arguments.command]
+    sys.exit(command(notebooks(arguments.numbers)))

@@ -1,4 +1,4 @@
-"""The files of checkpoints: written atomically, read without ever executing anything."""
+"""The files of checkpoints: written atomically, and read without executing anything in them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 from vae_tutorial import _checks
 
 FORMAT = "vae_tutorial checkpoint 2"
-OLDER = "vae_tutorial checkpoint 1"  # without what a resumption must share; its weights can be loaded
-_TRIES = 6  # of a rename, over 3 seconds: on Windows a virus scanner may hold the file for a moment
+OLDER = "vae_tutorial checkpoint 1"  # cannot be resumed, as it has no settings to compare; its weights can be loaded
+_TRIES = 6  # attempts to rename, over 3 seconds: on Windows a virus scanner may lock the file for a moment
 
 
 class CheckpointError(RuntimeError):
@@ -33,7 +33,7 @@ class Writer:
     def __init__(self, path, resumed):
         self.path = _checks.path("checkpoint", path)
         try:
-            self.path = self.path.resolve()  # a link stays a link, and its target is replaced
+            self.path = self.path.resolve()  # a symlink is kept, and its target is replaced
             if not self.path.parent.is_dir() or self.path.is_dir():
                 raise ValueError(f"checkpoint must be the path of a file in a folder that exists; got {str(path)!r}")
             self.own = self._found()
@@ -41,23 +41,23 @@ class Writer:
                 raise ValueError(f"checkpoint must be an ordinary file, not a device or a pipe; got {str(path)!r}")
             if self.own and (resumed is None or not self.path.samefile(_checks.path("resume", resumed))):
                 raise CheckpointError(
-                    f"{path} exists already. To go on from it: resume={str(path)!r} as well. To begin anew: "
-                    "delete it, or give another name"
+                    f"{path} exists already. To continue it, pass resume={str(path)!r} as well. To start afresh, "
+                    "delete it or give another name"
                 )
             self._remove_remains()
-            with self._beside() as beside:  # a folder that cannot be written is found now, not after the first epoch
+            with self._beside() as beside:  # a read-only folder fails now, not after the first epoch
                 beside.touch()
         except OSError as error:
             raise CheckpointError(f"cannot write checkpoints to {path} ({_first_line(error)})") from error
 
     def write(self, saved):
-        """Replace the file by a new snapshot, after reading it back. Raises CheckpointError; the old file stays."""
+        """Replace the file by a new snapshot that was read back. On failure: CheckpointError; the old file stays."""
         if self._found() != self.own:
             raise CheckpointError(
                 f"{self.path} was changed by another process while this training ran; give each training its own file"
             )
         try:
-            # Beside its place first: a full disk or a kill at any moment leaves the last checkpoint whole.
+            # To a temporary file first: a full disk or a kill at any moment leaves the last checkpoint intact.
             with self._beside() as beside:
                 with open(beside, "xb") as file:
                     torch.save(saved, file)
@@ -80,7 +80,7 @@ class Writer:
 
     @contextlib.contextmanager
     def _beside(self):
-        # A name of this process's own: two trainings in one folder never write to the same temporary file.
+        # A unique name: two trainings in one folder never write to the same temporary file.
         beside = self.path.with_name(f"{self._prefix()}{os.getpid()}-{secrets.token_hex(4)}.part")
         try:
             yield beside
@@ -91,7 +91,7 @@ class Writer:
         return f".{self.path.name[:60]}."
 
     def _remove_remains(self):
-        # A killed process leaves its temporary file. One that is ten minutes old is nobody's any more.
+        # A killed process leaves its temporary file. One that is ten minutes old is stale.
         for remains in self.path.parent.glob(f"{glob.escape(self._prefix())}*.part"):
             if time.time() - remains.stat().st_mtime > 600:
                 remains.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ def _replace(beside, path):
 def read(path, formats=(FORMAT,)):
     """Return a checkpoint's contents. Raises CheckpointError for a missing or damaged file or another format."""
     try:
-        with zipfile.ZipFile(path) as archive:  # torch writes a checksum of each part, but does not look at it
+        with zipfile.ZipFile(path) as archive:  # torch writes a checksum of each part, but does not verify it
             if (part := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"the checksum of {part} is wrong")
         saved = torch.load(path, map_location="cpu", weights_only=True)  # tensors and plain values; never runs code
@@ -119,16 +119,16 @@ def read(path, formats=(FORMAT,)):
         raise CheckpointError(f"there is no checkpoint {path}") from None
     except Exception as error:  # torch.load fails in many ways on bytes that are no checkpoint
         raise CheckpointError(
-            f"{path} is damaged, or no checkpoint of vae_tutorial ({_first_line(error)}). Nothing of it was used"
+            f"{path} is damaged, or not a checkpoint of vae_tutorial ({_first_line(error)}). Nothing was loaded"
         ) from error
     found = saved.get("format") if isinstance(saved, dict) else None
     if found == OLDER and OLDER not in formats:
         raise CheckpointError(
-            f"{path} is from an older version, which did not note its images and seed, so that a training cannot "
-            "go on from it. training.load_checkpoint takes its weights"
+            f"{path} is from an older version, which did not record its images and seed, so that no training can "
+            "resume from it. training.load_checkpoint loads its weights"
         )
     if found not in formats:
-        raise CheckpointError(f"{path} is no checkpoint of vae_tutorial: its format is {found!r}, not {FORMAT!r}")
+        raise CheckpointError(f"{path} is not a checkpoint of vae_tutorial: its format is {found!r}, not {FORMAT!r}")
     return saved
 
 

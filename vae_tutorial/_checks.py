@@ -1,7 +1,7 @@
 """Every "must be ...; got ..." that several modules share. Skip this file when you read for the VAE.
 
-``images`` is the gate: what goes into ``fit``, ``elbo``, ``encode``, ``evaluation``, ``plotting`` and the explorers
-passes it. It takes what people have, or says what to do.
+``images`` is the gate: the input of ``fit``, ``elbo``, ``encode``, ``evaluation``, ``plotting`` and the explorers
+passes through it. It converts what it can; otherwise its error says what to do.
 """
 
 import inspect
@@ -45,7 +45,7 @@ def sizes(name, values):
 
 
 def path(name, value):
-    """Return a path with ``~`` filled in. Raises ValueError for what is no path and for an unknown user's home."""
+    """Return a path with ``~`` expanded. Raises ValueError for what is no path and for an unknown ``~user``."""
     try:
         return Path(value.decode() if isinstance(value, bytes) else value).expanduser()
     except (TypeError, RuntimeError, UnicodeDecodeError) as error:
@@ -59,15 +59,15 @@ def joined(shape):
 def tensor(x, name="x"):
     """Return a tensor, NumPy array, picture of PIL, ``data.Images``, or a list of such, as one tensor.
 
-    A picture becomes ``(1, C, H, W)``, a list of pictures ``(N, C, H, W)``. Raises TypeError for anything else, with
-    what would do, and ValueError for a list whose parts have different shapes.
+    A picture becomes ``(1, C, H, W)``, a list of pictures ``(N, C, H, W)``. Raises TypeError for anything else, and
+    says what is accepted, and ValueError for a list whose parts have different shapes.
     """
     if isinstance(x, torch.Tensor):
         return x
     if isinstance(x, np.ndarray | np.generic):
         if not (np.issubdtype(x.dtype, np.number) or x.dtype == np.bool_):
             raise TypeError(f"{name} is a NumPy array of {x.dtype}; expected numbers")
-        return torch.from_numpy(np.array(x))  # a copy: arrays may be read-only, or run backwards
+        return torch.from_numpy(np.array(x))  # a copy: arrays may be read-only or have negative strides
     if isinstance(getattr(x, "images", None), torch.Tensor):  # what data.load returns
         return x.images
     if hasattr(x, "getbands"):
@@ -99,7 +99,7 @@ def _stacked(x, name):
         return torch.tensor(x)
     if all(isinstance(part, list) for part in x):
         try:
-            return torch.tensor(x)  # a table of numbers
+            return torch.tensor(x)  # nested lists of numbers
         except (TypeError, ValueError):
             pass
     parts = [_picture(part, name) if hasattr(part, "getbands") else tensor(part, name) for part in x]
@@ -109,6 +109,11 @@ def _stacked(x, name):
         shapes = joined(sorted({str(tuple(part.shape)) for part in parts})[:3])
         raise ValueError(f"{name} is a list whose parts have different shapes, {shapes}; resize them to one")
     return torch.stack(parts)
+
+
+def double(x):
+    """Return x in float64: on its own device, or on the CPU where the device has none, as Apple's GPU."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 def unit_interval(x, name="x"):
@@ -123,16 +128,16 @@ def unit_interval(x, name="x"):
 
 
 def grey_levels(x, name="x"):
-    """Raise ValueError where bytes are only 0 and 1: as grey levels these are black and nearly black."""
+    """Raise ValueError where bytes are only 0 and 1: as grey levels, 1 of 255 is nearly black."""
     if x.dtype == torch.uint8 and x.numel() and x.max() == 1:
         raise ValueError(
-            f"{name} holds bytes of 0 and 1 alone, which as grey levels of 255 are nearly black. "
-            f"Black-and-white images are floating: {name}.float()"
+            f"{name} holds only bytes of 0 and 1, which as grey levels from 0 to 255 are nearly black. "
+            f"If the images are black and white, pass floating values: {name}.float()"
         )
 
 
 def images(x, model=None, name="x", *, keep_bytes=False, divide=False):
-    """The gate: return images ``(N, C, H, W)`` as a tensor that ``model`` can take, with every value looked at.
+    """The gate: validate images ``(N, C, H, W)``, every value of them, and return a tensor that ``model`` can take.
 
     Floating images come out in the dtype of the model's weights, bool as 0.0 and 1.0. Bytes are refused, since a
     Bernoulli likelihood wants them binarized and others divided; with ``keep_bytes`` they stay as they are, with
@@ -161,7 +166,7 @@ def images(x, model=None, name="x", *, keep_bytes=False, divide=False):
 def shape(x, model, name="x"):
     """Raise ValueError unless ``x`` is at least one image of the model's ``image_shape``."""
     wanted = getattr(model, "image_shape", None)
-    if wanted is None:  # a model of the reader's own, which may take what it likes
+    if wanted is None:  # a user-defined model, which may take any shape
         return
     wanted = tuple(wanted)
     if x.ndim == 1 + len(wanted) and tuple(x.shape[1:]) == wanted and len(x):
@@ -186,11 +191,11 @@ def device(x, model, name="x"):
 
 
 def training_images(x, name, model):
-    """Return what ``fit`` takes: bytes stay bytes. Warns where a Bernoulli likelihood would binarize colours."""
+    """Validate the images of ``fit``: uint8 stays uint8. Warns where a Bernoulli likelihood would binarize colours."""
     x = images(x, model, name, keep_bytes=True)
     if x.dtype == torch.uint8 and model.likelihood.binary and x.shape[1] == 3:
         warnings.warn(
-            f"{name} are in colour, and likelihood 'bernoulli' draws each channel black and white. For colours: "
+            f"{name} are in colour, and likelihood 'bernoulli' binarizes each channel. For colours: "
             "likelihood='gaussian_shared' or 'discretized_logistic'",
             stacklevel=3,
         )
@@ -200,15 +205,13 @@ def training_images(x, name, model):
 def trainable(model, average):
     """Raise ValueError for a model without a weight to train, and for an average of another model."""
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(
-            "model has no weight to train: requires_grad is False for all; model.requires_grad_() mends it"
-        )
+        raise ValueError("model has no weight to train: requires_grad is False for all; call model.requires_grad_()")
     if average is None:
         return
     if not isinstance(average, torch.optim.swa_utils.AveragedModel):
         raise TypeError(f"average must be a torch.optim.swa_utils.AveragedModel; got a {type(average).__name__}")
     if [p.shape for p in average.module.parameters()] != [p.shape for p in model.parameters()]:
-        raise ValueError("average must be made of this model: their weights have different shapes")
+        raise ValueError("average must be an average of this model; their weights have different shapes")
 
 
 def steps_alone(scheduler):
@@ -218,5 +221,5 @@ def steps_alone(scheduler):
         p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     if needed:
-        raise ValueError(f"schedule must make a scheduler whose step() needs nothing; this one needs {needed[0]!r}")
+        raise ValueError(f"schedule must return a scheduler whose step() takes no argument; this needs {needed[0]!r}")
     return scheduler

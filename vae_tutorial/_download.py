@@ -1,6 +1,6 @@
-"""The files behind ``data.load``: where they lie, what they should hold, and how they are downloaded.
+"""The files behind ``data.load``: where they are, what they must contain, and how they are downloaded.
 
-Skip it when you read for the VAE. It needs no torch, so that the doctor can look at the files where torch is broken.
+Skip it when you read for the VAE. It needs no torch, so that the doctor can check the files where torch is broken.
 """
 
 import gzip
@@ -22,10 +22,10 @@ OFFICIAL = {
     "t10k-images-idx3-ubyte": (7840016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
     "t10k-labels-idx1-ubyte": (10008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 }
-_SILENCE = 5.0  # seconds: a mirror that sends nothing for so long is given up
-_START, _RATE = 20.0, 20_000  # a file may take so many seconds, and one more for each so many bytes that have arrived
-_LARGEST = 50_000_000  # bytes: none of the packed files has as many
-_failed = set()  # (name, root) whose download failed in this process: tried once, not in every cell
+_SILENCE = 5.0  # timeout in seconds: a mirror that sends nothing for this long is skipped
+_START, _RATE = 20.0, 20_000  # time limit of a file: _START seconds, and one more for each _RATE bytes received
+_LARGEST = 50_000_000  # bytes: the compressed files are all smaller
+_failed = set()  # (name, root) whose download failed in this process: not retried in every cell
 
 
 class Unavailable(Exception):
@@ -33,10 +33,10 @@ class Unavailable(Exception):
 
 
 def find_root(root=None):
-    """Return the folder of all data sets: ``root``, else ``$VAE_TUTORIAL_DATA``, else a cache folder of the user's.
+    """Return the folder of all data sets: ``root``, else ``$VAE_TUTORIAL_DATA``, else the user's cache folder.
 
-    Raises Unavailable where it begins with a home folder that nobody knows: a process without HOME whose user the
-    system does not know, or ``~somebody`` who does not exist. Raises ValueError for what is no path.
+    Raises Unavailable where ``~`` cannot be expanded: HOME is not set and the system does not know the user, or
+    ``~somebody`` does not exist. Raises ValueError for what is no path.
     """
     from platformdirs import user_cache_dir
 
@@ -56,10 +56,10 @@ def raw_files(name, root):
 
 
 def ensure(name, root, mirrors, resources):
-    """Download the files of a data set unless they are there. Raises Unavailable where they cannot be had.
+    """Download the files of a data set unless they are there. Raises Unavailable where that fails.
 
-    ``resources``: pairs of a packed file's name and its MD5, as torchvision lists them. Files are written beside their
-    place and moved there together, so that a broken download leaves nothing behind.
+    ``resources``: pairs of a packed file's name and its MD5, as torchvision lists them. Files are written to a
+    temporary folder and moved into place together, so that a broken download leaves nothing behind.
     """
     files = raw_files(name, root)
     try:
@@ -78,14 +78,14 @@ def ensure(name, root, mirrors, resources):
             files[0].parent.mkdir(parents=True, exist_ok=True)
             for file in files:
                 Path(folder, file.name).replace(file)
-    except (OSError, ValueError) as error:  # no network, a read-only folder, a full disk, a path that cannot be
+    except (OSError, ValueError) as error:  # no network, a read-only folder, a full disk, an invalid path
         _failed.add((name, root))
         reason = f"{type(error).__name__}: {error}"
         raise Unavailable(f"{name} is not in {root} and could not be downloaded ({reason})") from error
 
 
 def _fetch(mirrors, resource, md5):
-    """The unpacked content of a file from the first mirror that has it; mirrors that fail are taken off the list."""
+    """The decompressed content of a file from the first mirror that has it; mirrors that fail are dropped."""
     failures = []
     while mirrors:
         try:
@@ -100,7 +100,7 @@ def _fetch(mirrors, resource, md5):
 
 
 def _receive(url):
-    """The bytes behind an address, within a limited time."""
+    """Download a URL, within a time limit, and return its bytes."""
     from tqdm.auto import tqdm
 
     parts, given_up = queue.SimpleQueue(), threading.Event()
@@ -115,7 +115,7 @@ def _receive(url):
         except Exception as error:
             parts.put(error)
 
-    # A thread, because looking up a host's name, and headers that trickle, obey no timeout.
+    # A thread, because urlopen's timeout covers neither the DNS lookup nor headers that arrive slowly.
     threading.Thread(target=receive, daemon=True).start()
     start, content = time.monotonic(), bytearray()
     with tqdm(desc=url.rpartition("/")[2], unit="B", unit_scale=True, leave=False, disable=None) as bar:
@@ -129,7 +129,7 @@ def _receive(url):
                 if seconds > _START + len(content) / _RATE or len(content) > _LARGEST:
                     raise TimeoutError(f"given up after {len(content):,} bytes in {seconds:.0f} s")
         except queue.Empty:
-            raise TimeoutError(f"nothing came within {_SILENCE:g} s") from None
+            raise TimeoutError(f"no data received within {_SILENCE:g} s") from None
         finally:
             given_up.set()
     return bytes(content)

@@ -1,12 +1,12 @@
-"""Writing a file so that nobody ever sees half of it."""
+"""Atomic writing of files."""
 
 import os
 from pathlib import Path
 
 
 def write(path, content):
-    """Write bytes to a file atomically: beside its place first, under a name of this process's own, then moved."""
-    path = Path(path).resolve()  # a link stays a link, and its target is replaced
+    """Write bytes to a file atomically: to a temporary file in the same folder, which is then renamed."""
+    path = Path(path).resolve()  # a symlink is kept, and its target is replaced
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         beside.write_bytes(content)

@@ -16,7 +16,7 @@ def unwrapped(model):
 
 @contextlib.contextmanager
 def mode(model, training):
-    """Put all layers into training or evaluation mode, and each back into its own afterwards."""
+    """Put all layers into training or evaluation mode, and restore each layer's own mode afterwards."""
     found = [(module, module.training) for module in model.modules()]
     try:
         model.train(training)
@@ -28,13 +28,13 @@ def mode(model, training):
 
 @contextlib.contextmanager
 def training(model):
-    """Training mode, with gradients, whatever the caller has switched off; each layer's mode is put back."""
+    """Training mode with gradients, even within no_grad or inference_mode; each layer's mode is restored."""
     with torch.inference_mode(False), torch.enable_grad(), mode(model, training=True):
         yield
 
 
 def measuring(function):
-    """Decorate a function of a model: no gradients, evaluation mode, and each layer's own mode put back."""
+    """Decorate a function of a model: no gradients, evaluation mode, and each layer's own mode restored."""
 
     @functools.wraps(function)
     def measured(model, *arguments, **named):
@@ -46,7 +46,7 @@ def measuring(function):
 
 @contextlib.contextmanager
 def seeded(model, seed, device):
-    """Give layers that draw from torch's global generator (dropout) a seed; the generator is put back afterwards.
+    """Give layers that draw from torch's global generator (dropout) a seed; the generator is restored afterwards.
 
     The generator belongs to the whole process. It is therefore left alone where no layer of the model draws from it,
     so that a training in a thread does not disturb the rest.

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training at the end of an epoch, on disk, and what a resumption must share."""
+"""Checkpoints: the whole state of a training at the end of an epoch, on disk, and what must match to resume it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["CheckpointError", "State", "load_checkpoint", "settings"]
 def load_checkpoint(path: str | os.PathLike, model: nn.Module) -> History:
     """Put the weights of a checkpoint of ``training.fit`` into ``model`` and return its :class:`History`.
 
-    Where the training kept averaged weights, it is those. Raises CheckpointError for a file that is missing, damaged,
-    of another model or not ours; the model is then as it was. Nothing in the file is ever executed.
+    Where the training averaged the weights, the average is loaded. Raises CheckpointError for a file that is missing,
+    damaged, of another model or no checkpoint of ours; the model is then unchanged. Nothing in the file is executed.
     """
     path, model = _checks.path("path", path), unwrapped(model)
     saved = read(path, (FORMAT, OLDER))
@@ -37,9 +37,9 @@ def load_checkpoint(path: str | os.PathLike, model: nn.Module) -> History:
 class State:
     """A training's whole state at the end of its last whole epoch: in memory, and in a file where there is one.
 
-    As a context it goes back to that state after an error, and counts the model's epochs. Ctrl-C ends it in good order.
-    ``stateful``: model, optimizer, average and schedule, the last two perhaps None. Raises CheckpointError for a
-    file that is damaged or of another model, ValueError where a setting is another than the one that resumes.
+    As a context manager it restores that state after an error, counts the model's epochs, and suppresses Ctrl-C
+    (KeyboardInterrupt). ``stateful``: model, optimizer, average and schedule; the last two may be None. Raises
+    CheckpointError for a file that is damaged or of another model, ValueError where a setting differs from the file's.
     """
 
     def __init__(self, stateful, settings, checkpoint, resume):
@@ -51,7 +51,7 @@ class State:
         self.last_good = self._snapshot()
 
     def keep(self, row):
-        """Take in an epoch's row of the history, and the state that all parts have now."""
+        """Append an epoch's row to the history, and take a snapshot of the current state."""
         self.history.rows.append(row)
         self.last_good = self._snapshot()
         if self.writer is not None:
@@ -64,7 +64,7 @@ class State:
         if error is not None:
             _restore(self.last_good, self.stateful)
             self.history.rows[:] = self.last_good["rows"]
-        if hasattr(error, "history"):  # CheckpointError and TrainingDiverged tell what was recorded
+        if hasattr(error, "history"):  # CheckpointError and TrainingDiverged carry the history
             error.history = self.history
         average = self.stateful["average"]
         for model in (self.stateful["model"], *([] if average is None else [average.module])):
@@ -84,9 +84,9 @@ def _restore(saved, stateful):
 
 
 def settings(model, images, epochs, lr, schedule, average, beta, **others):
-    """Return what a training that resumes must share with the one that was cut off, as plain values."""
+    """Return the settings that must be the same to resume a training, as plain values."""
     rates, described = _learning_rates(schedule, lr, epochs)
-    if callable(beta):  # what it says halfway through each epoch
+    if callable(beta):  # its value halfway through each epoch
         beta = [float(beta((epoch + 0.5) / epochs)) for epoch in range(epochs)]
     found = {
         "likelihood": repr(model.likelihood),
@@ -97,11 +97,11 @@ def settings(model, images, epochs, lr, schedule, average, beta, **others):
         "beta": beta,
         **others,
     }
-    return {**found, **getattr(model, "shared_settings", {})}  # a process among several has a part of the images
+    return {**found, **getattr(model, "shared_settings", {})}  # one of several processes has only a part of the images
 
 
 def _learning_rates(schedule, lr, epochs):
-    """Return the learning rate of each epoch, by a run on an optimizer that has nothing to do, and the form of it."""
+    """Return the schedule's learning rate in each epoch, from a dry run on a dummy optimizer, and its state as text."""
     optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=lr)
     if schedule is None:
         return [lr] * epochs, None
@@ -115,7 +115,7 @@ def _learning_rates(schedule, lr, epochs):
 
 
 def _resume(path, stateful, settings):
-    """Put a checkpoint's state into the parts of a training; return its history and the epochs before its first."""
+    """Load a checkpoint's state into the parts of a training; return its history and the count of earlier epochs."""
     path = _checks.path("resume", path)
     saved = read(path)
     _check_fit(path, saved["model"], stateful["model"], saved["settings"]["likelihood"])
@@ -131,7 +131,7 @@ def _resume(path, stateful, settings):
 
 
 def _check_fit(path, weights, model, likelihood):
-    # Before anything is loaded: load_state_dict itself would have overwritten half of the model when it complains.
+    # Before anything is loaded: load_state_dict raises only after it has overwritten part of the model.
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     for name in [*wanted, *found]:
@@ -154,9 +154,9 @@ def _check_setting(path, name, saved, value):
         saved, value = saved[differing[0]], value[differing[0]]
     if saved != value:
         raise ValueError(
-            f"{path} was written with {name} = {saved}{epoch}, not {value}; a training resumes with the settings, "
-            "images and length of schedule that it began with. To train on with others: training.load_checkpoint, "
-            "then fit anew"
+            f"{path} was written with {name} = {saved}{epoch}, not {value}; resume with the settings, "
+            "images and length of schedule that the training began with. To go on with other ones, call "
+            "training.load_checkpoint, then fit without resume"
         )
 
 
@@ -166,7 +166,7 @@ def _digest(images):
 
 
 def _kept(average):
-    """What an average of weights makes of 0 and a new 1 as the 11th and the 10,001st: tells one decay from another."""
+    """The average of an old weight 0 and a new weight 1 at updates 11 and 10,001: it identifies the decay."""
     found = []
     for seen in (10, 10_000):
         old, new = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)

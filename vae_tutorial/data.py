@@ -1,4 +1,4 @@
-"""Images to learn from: MNIST, Fashion-MNIST, and scikit-learn's digits as a stand-in where neither can be had."""
+"""Images to learn from: MNIST, Fashion-MNIST, and scikit-learn's digits as a stand-in where neither is available."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _told = set()  # data sets for which the stand-in was announced in this process:
 
 
 class DataError(RuntimeError):
-    """The images that were asked for are damaged, or cannot be had."""
+    """The images that were asked for are damaged or not available."""
 
 
 class StandInWarning(UserWarning):
@@ -54,12 +54,12 @@ def load(
     """Return the images and labels of a data set as :class:`Images` on ``device``.
 
     ``name``: ``"mnist"``, ``"fashion"`` or ``"digits"``. ``split``: ``"train"`` or ``"test"``.
-    ``root``: the folder that holds ``MNIST/raw`` or ``FashionMNIST/raw``; else ``$VAE_TUTORIAL_DATA``; else a cache
-    folder of the user's. What is not there is downloaded to it, from torchvision's mirrors, checksums verified.
+    ``root``: the folder that holds ``MNIST/raw`` or ``FashionMNIST/raw``; else ``$VAE_TUTORIAL_DATA``; else the user's
+    cache folder. What is not there is downloaded to it, from torchvision's mirrors, checksums verified.
     Where that cannot be done, scikit-learn's digits stand in, with one warning; with ``strict=True`` it is an error.
 
     Raises ValueError for an unknown name or split, DataError for damaged files (whatever ``strict`` says: a file that
-    is there but wrong is never passed over) and for a torchvision that does not fit its torch.
+    is there but wrong is never ignored) and for a torchvision that does not fit its torch.
     """
     _one_of("name", name, NAMES)
     _one_of("split", split, SPLITS)
@@ -81,18 +81,23 @@ def binarize(images: Tensor, generator: torch.Generator | None = None) -> Tensor
     """Return black-and-white images: each pixel is on with its grey value as the probability.
 
     ``images``: uint8 in 0..255, or floating in [0, 1]; any shape. Returns 0.0 and 1.0 as float32, the same shape.
-    ``generator``: a ``torch.Generator`` on the images' device, for a result that can be repeated.
+    ``generator``: a ``torch.Generator`` on the images' device, for a reproducible result.
     Raises ValueError for values outside [0, 1], and for bytes of 0 and 1 alone: they are black and white already.
     Source: Salakhutdinov and Murray (2008); drawn anew for each batch in training, as Burda et al. (2016) do.
     """
     images = _checks.tensor(images, "images")
     if images.dtype == torch.uint8:
         _checks.grey_levels(images, "images")
-        # A draw from 0..254 is below v in v cases of 255: the probability v / 255, to within 3e-10.
-        draw = torch.randint(0, 255, images.shape, dtype=torch.uint8, generator=generator, device=images.device)
-        return (draw < images).float()
+        return binarize_bytes(images, generator)
     _checks.unit_interval(images, "images")
     return (torch.rand(images.shape, generator=generator, device=images.device) < images).float()
+
+
+def binarize_bytes(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """What :func:`binarize` does with bytes, without reading their values, which would synchronize with a GPU."""
+    # A draw from 0..254 is below v in v cases of 255: the probability v / 255, to within 3e-10.
+    draw = torch.randint(0, 255, images.shape, dtype=torch.uint8, generator=generator, device=images.device)
+    return (draw < images).float()
 
 
 def test_binarization(
@@ -125,7 +130,7 @@ def _torchvision_class(name):
         import torchvision.datasets
     except ImportError as error:
         raise DataError(f"torchvision is needed to load {name!r}: pip install torchvision ({error})") from error
-    except (RuntimeError, AttributeError) as error:  # what a torchvision built for another torch fails with
+    except (RuntimeError, AttributeError) as error:  # raised by a torchvision that was built for another torch
         raise DataError(
             f"torchvision does not fit torch {torch.__version__} ({str(error).splitlines()[0]}). Install the pair that "
             "belongs together: pip uninstall -y torch torchvision, then pip install torch torchvision"
@@ -157,8 +162,8 @@ def _read(name, split, root):
 
 
 def _check_contents(root, file):
-    # A file of the official size must have the official contents. A smaller one may be somebody's own selection:
-    # its form is checked when it is read.
+    # A file of the official size must have the official contents. A smaller one may be a user's own subset:
+    # its format is checked when it is read.
     size, digest = _download.OFFICIAL[file.name]
     if file.stat().st_size == size and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
         raise _damaged("mnist", root, f"{file.name} does not have the official SHA-256")
@@ -170,7 +175,7 @@ def _damaged(name, root, what):
 
 
 def _digits(split):
-    """scikit-learn's 1,797 digits of 8 x 8, enlarged to 20 x 20 in a frame of 28 x 28 as MNIST's are."""
+    """scikit-learn's 1,797 digits of 8 x 8, enlarged to 20 x 20 and padded to 28 x 28, as MNIST's are."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -186,7 +191,7 @@ def _warn_once(name, reason):
         _told.add(name)
         warnings.warn(
             f"{reason}. scikit-learn's digits stand in: real, "
-            "but 1,797 only, so numbers differ from the book's. Set VAE_TUTORIAL_DATA to a folder that has the files.",
+            "but only 1,797, so numbers differ from the book's. Set VAE_TUTORIAL_DATA to a folder that has the files.",
             StandInWarning,
             stacklevel=3,
         )

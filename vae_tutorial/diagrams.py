@@ -1,4 +1,4 @@
-"""Figures that explain, in plotting's style: the generative story, autoencoder and VAE, the bound. Knows no model.
+"""Figures that explain, in plotting's style: the generative story, autoencoder and VAE, the bound. Needs no model.
 
 Tensors and numbers in, matplotlib Axes out. One unit on the Axes is one inch; figures are at most 5.2 wide.
 """
@@ -91,7 +91,7 @@ def vae(
     kl: float,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a VAE at work on one image: the cloud q(z | x), the noise, the prior and the bill; return the Axes.
+    """Draw a VAE at work on one image: the cloud q(z | x), the noise, the prior and the costs; return the Axes.
 
     As :func:`autoencoder`, with ``mu``, ``logvar`` and a draw ``z`` of q(z | x), ``(2,)`` each, and its ``kl``, nats.
     The cloud is the ellipse of two standard deviations, the prior the circles of one and of two.
@@ -198,7 +198,7 @@ def _bars(ax, x, y, prior, names, drawn):
 
 
 def _networks(x, mean, code, ax):
-    """Draw what both have: image, networks, output, the plane with a lens on the code. Returns also inches per unit."""
+    """Draw the common parts: image, networks, output, latent plane with a lens. Return also inches per unit of z."""
     ax, scale = _canvas(3.2, ax), 0.66 / max(2.6, 1.2 * code.abs().max().item())
     for across, name, value, label in ((0.51, "x", x, "$x$"), (4.69, "mean", mean, "$p(x \\mid z)$")):
         value = torch.as_tensor(value)

@@ -1,4 +1,4 @@
-"""What a trained VAE is worth: log p(x), rate and distortion, sleeping units, and how its codes are organised."""
+"""Evaluation of a trained VAE: log p(x), rate and distortion, inactive units, and how its codes are organised."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _LOG_2PI = math.log(2 * math.pi)
 
 
 class Mean(NamedTuple):
-    """A mean over images, and the standard error that the choice of images gives it; in nats per image."""
+    """A mean over images, and its standard error from the choice of images; in nats per image."""
 
     value: float
     stderr: float
@@ -55,7 +55,7 @@ class Mean(NamedTuple):
 def mean(values: Tensor) -> Mean:
     """Return the mean of one number for each image, ``(B,)``, with its standard error, as :class:`Mean`.
 
-    The error is that of other test images. It does not contain what another seed of the training would change.
+    The error is that of sampling the test images. It does not include the variation between training seeds.
     Raises ValueError for fewer than two values and for a wrong shape.
     """
     values = _checks.tensor(values, "values")
@@ -169,7 +169,7 @@ def split_kl(
 
 
 class Accuracy(NamedTuple):
-    """A share of test images that were classified rightly, and Wilson's 95 % interval for it."""
+    """The share of test images that were classified correctly, and Wilson's 95 % interval for it."""
 
     value: float
     low: float
@@ -182,8 +182,8 @@ class Accuracy(NamedTuple):
 def linear_probe(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor) -> Accuracy:
     """Return the test :class:`Accuracy` of a logistic regression from codes to labels.
 
-    ``codes``: ``(N, Z)``, standardized here by their own mean and spread; ``labels``: ``(N,)``. How much of the class
-    can be read off by a linear rule. scikit-learn does the work, with its default penalty.
+    ``codes``: ``(N, Z)``, standardized here by their own mean and spread; ``labels``: ``(N,)``. How much of the
+    class a linear classifier can read off. By scikit-learn, with its default penalty.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -25,7 +25,7 @@ def score_function_gradient(
     ``f``: maps z of ``(S, ..., D)`` to one number for each draw, ``(S, ...)``. It is only evaluated, never
     differentiated: it may be a black box, and it may jump. ``mu``, ``logvar``: ``(..., D)``, of one floating dtype.
     ``baseline``: what is subtracted from f, a number or a tensor that broadcasts to ``(S, ...)``. It changes the
-    variance and not the mean, as long as entry s was made without looking at draw s (nor at a number made from it).
+    variance and not the mean, as long as entry s is independent of draw s.
     Returns ``(grad_mu, grad_logvar)``, each ``(S, ..., D)`` and detached: one unbiased estimate for each draw, in units
     of f per unit of mu and of logvar. Their mean over S is the estimate, their spread its noise.
     Raises ValueError for samples below 1 and for wrong shapes of mu, logvar, baseline and of what f returns.

@@ -1,4 +1,4 @@
-"""What a training keeps of each epoch."""
+"""The record of a training, one row for each epoch."""
 
 from dataclasses import dataclass, field
 
@@ -35,7 +35,7 @@ class History:
     def plot(self, ax=None):
         """Draw ELBO, reconstruction and KL over the epochs, those on test images dashed; return the Axes.
 
-        Of an autoencoder, the reconstruction alone.
+        For an autoencoder, the reconstruction alone.
         """
         from vae_tutorial.plotting import curves
 

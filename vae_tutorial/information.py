@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 _NATS_PER = {"nats": 1.0, "bits": math.log(2)}
-# How far a sum of probabilities may be from 1: more than rounding does, so that probabilities typed in with six or
-# four decimals pass too.
+# How far a sum of probabilities may be from 1: more than rounding causes, so that probabilities typed in with six
+# or four decimals pass too.
 _SUM_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
 
 
@@ -66,7 +66,7 @@ def kl_divergence(p, q, unit="nats"):
     p is not. Raises ValueError where p or q is no distribution, or where their K differ.
     """
     p, q = _pair(p, q)
-    # Gibbs' inequality says that the sum is not negative; what is below zero is rounding, and is cut off.
+    # Gibbs' inequality says that the sum is not negative; a negative result is a rounding error, and is clamped.
     return _in_unit((torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1).clamp_min(0), unit)
 
 
@@ -111,7 +111,7 @@ def huffman_lengths(p):
     heapq.heapify(heap)
     while len(heap) > 1:
         (weight_a, _, a), (weight_b, _, b) = heapq.heappop(heap), heapq.heappop(heap)
-        lengths[a + b] += 1  # whoever is merged moves one step further from the root
+        lengths[a + b] += 1  # all outcomes in a merged node move one level down the tree
         heapq.heappush(heap, (weight_a + weight_b, next(order), a + b))
     return lengths
 
@@ -129,7 +129,7 @@ def _floating(values):
 
 
 def _reject(wrong, values, name, complaint):
-    # Names the first offender and where it stands, which is what one needs to find the bug.
+    # Names the first wrong value and its index.
     if wrong.any():
         index = tuple(wrong.nonzero()[0].tolist())
         raise ValueError(f"{name}{list(index) if index else ''} {complaint.format(value=values[index].item())}")

@@ -49,16 +49,16 @@ def rows(chapter: int | None = None) -> list[Row]:
 
 
 def floor() -> Row:
-    """Return the row below which no model gets on average, whatever it is: the mean entropy of the images' own coins.
+    """Return the row below which no model gets on average, whatever it is: the mean entropy of the binarization.
 
-    The ledger's images are throws of coins whose biases, the grey values, are known. Telling those too can only lower
-    an entropy: H(x) >= H(x | grey), which is the mean over images of the sum over pixels of the coin's entropy.
+    The ledger's pixels are Bernoulli draws with known probabilities, the grey values. Conditioning on those can only
+    lower the entropy: H(x) >= H(x | grey), the mean over images of the sum of the pixels' Bernoulli entropies.
     """
     return next(row for row in _file() if row.kind == "floor")
 
 
 def table(chapter: int | None = None):
-    """Return the ledger as a pandas DataFrame to look at; with ``chapter``, as it stands at the end of that chapter."""
+    """Return the ledger as a pandas DataFrame to show; with ``chapter``, as it stands at the end of that chapter."""
     import pandas as pd
 
     listed = rows(chapter)

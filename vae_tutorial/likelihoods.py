@@ -84,7 +84,7 @@ class Gaussian(nn.Module):
     ``variance``: a fixed number; ``"shared"``, one for all pixels and images, learned; ``"per_pixel"``,
     given by the decoder, which then has two outputs for a pixel, first all means, then all raw log-variances.
     ``floor``: what is added to a learned variance. Its default is the square of one grey level. Without it the density
-    of a pixel that is always black grows without bound, and so does the loss's fall.
+    of a pixel that is always black grows without bound, and the loss falls without bound.
     Sources: Kingma and Welling (2014), appendix C.2; Rybkin et al. (2021) for the shared variance.
     """
 
@@ -113,7 +113,7 @@ class Gaussian(nn.Module):
             return mean, self._floored(raw)
         if self.variance == "shared":
             return parameters, self._floored(10 * self.tenth_of_logvar)
-        return parameters, parameters.new_tensor(math.log(self.variance))
+        return parameters, parameters.new_full((), math.log(self.variance))
 
     def log_prob(self, x, parameters):
         """Return log p(x | z), summed over the pixels of an image, in nats: a log-density, which may be positive.
@@ -135,15 +135,15 @@ class Gaussian(nn.Module):
         return mean + torch.exp(0.5 * logvar) * noise
 
     def _floored(self, raw):
-        return torch.logaddexp(raw, raw.new_tensor(math.log(self.floor)))  # log(exp(raw) + floor)
+        return torch.logaddexp(raw, raw.new_full((), math.log(self.floor)))  # log(exp(raw) + floor)
 
 
 class DiscretizedLogistic(nn.Module):
     """One of 256 grey levels: the mass that a logistic distribution puts on the level's bin.
 
     The decoder has two outputs for a pixel, first all means, then all raw log-scales, both on the scale of [0, 1]. The
-    two outermost bins take what lies beyond them, so that the 256 probabilities sum to one. To the scale exp(-8) is
-    added, a twelfth of a level: below it, only rounding would change.
+    two outermost bins take what lies beyond them, so that the 256 probabilities sum to one. exp(-8), a
+    twelfth of a level, is added to the scale: smaller scales would only change rounding.
     Sources: Salimans et al. (2017), section 2.1, with one component; Kingma et al. (2016), appendix C.5, has bins that
     begin at the level.
     """
@@ -162,7 +162,7 @@ class DiscretizedLogistic(nn.Module):
         mean, log_scale = self._mean_and_log_scale(parameters)
         level = (x * 255).round()
         inverse = torch.exp(-log_scale)
-        above = (level / 255 - mean + 0.5 / 255) * inverse  # where the bin ends and where it begins, in scales
+        above = (level / 255 - mean + 0.5 / 255) * inverse  # the bin's upper and lower edge, in units of the scale
         below = (level / 255 - mean - 0.5 / 255) * inverse
         # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(-(a - b))): no difference of nearly equal numbers
         width = inverse / 255
@@ -187,7 +187,7 @@ class DiscretizedLogistic(nn.Module):
 
     def _mean_and_log_scale(self, parameters):
         mean, raw = parameters.chunk(2, dim=-3)
-        return mean, torch.logaddexp(raw, raw.new_tensor(self._log_floor))
+        return mean, torch.logaddexp(raw, raw.new_full((), self._log_floor))
 
 
 def _expect_pixels(x, parameters, channels=1):

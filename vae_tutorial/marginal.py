@@ -1,4 +1,4 @@
-"""log p(x) of a trained VAE, nats, by importance sampling, with what speaks against the estimate.
+"""log p(x) of a trained VAE, nats, by importance sampling, with diagnostics of the estimate.
 
 Importance sampling is as good as its proposal. The encoder's q is often too narrow, and then the estimate is far too
 low while its error bar is small. So there is a proposal that is refined image by image, and a summary that says when
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae_tutorial import _modes
+from vae_tutorial import _checks, _modes
 from vae_tutorial.models import VAE
 from vae_tutorial.proposals import (
     LOG_2PI,
@@ -29,15 +29,15 @@ from vae_tutorial.proposals import (
 
 __all__ = ["LogMarginal", "MarginalSummary", "log_marginal"]
 
-FEW = 10  # an effective sample size below this (of 50 or more) says that the estimate cannot be trusted
+FEW = 10  # an effective sample size below this (of 50 samples or more) says that the estimate cannot be trusted
 
 
 class MarginalSummary(NamedTuple):
-    """The mean of log p(x) over images, its standard error over images, both nats, and what speaks against it.
+    """The mean of log p(x) over images, its standard error over images, both nats, and diagnostics.
 
     ``ess``: the median effective sample size, of ``samples``; ``low``: the share of images where it is below 10, or
-    below a fifth of samples where these are fewer than 50; ``change``: what the mean gained from half of the draws to
-    all, nats, about what is still missing where the weights are tame, and much less than that where they are not;
+    below a fifth of samples where these are fewer than 50; ``change``: how much the mean rises from half of the draws
+    to all, nats: about what is still missing for light-tailed weights, and much less than that for heavy-tailed ones;
     ``fallbacks``: images whose refined proposal was not used; ``upper``: whether the estimate is too high on average.
     """
 
@@ -52,7 +52,7 @@ class MarginalSummary(NamedTuple):
 
     @property
     def trusted(self) -> bool:
-        """Whether fewer than one image in twenty has a low ESS, and half of the draws say the same within 0.2 nats."""
+        """Whether fewer than one image in twenty has a low ESS, and half of the draws agree within 0.2 nats."""
         return self.low < 0.05 and abs(self.change) < 0.2
 
     def __str__(self):
@@ -69,12 +69,12 @@ class MarginalSummary(NamedTuple):
 class LogMarginal(NamedTuple):
     """For each image, ``(B,)``: an estimate of log p(x) in nats, its standard error, and the effective sample size.
 
-    All in float64, on the CPU. The estimate is too low on the average, by about stderr**2 / 2 where stderr is small.
-    ``ess`` is (sum w)^2 / sum w^2, between 1 and the number of samples; where it is a handful, neither the estimate nor
-    its error means much. A high ess does not prove that no part of the posterior was missed. ``half``: the mean of the
-    estimates from either half of the draws (nan where there is one draw). ``fallback``: whether the refined proposal
-    diverged and the encoder's stood in. ``samples``: how many draws, an int. ``upper``: whether it is too high on the
-    average instead, as annealing backwards is.
+    All in float64, on the images' device, unless that has none (Apple's): then on the CPU. The estimate is too low on
+    average, by about stderr**2 / 2 where stderr is small. ``ess`` is (sum w)^2 / sum w^2, between 1 and the number of
+    samples; where it is a handful, neither the estimate nor its error means much. A high ess does not prove that no
+    part of the posterior was missed. ``half``: the mean of the estimates from either half of the draws (nan where there
+    is one draw). ``fallback``: whether the refined proposal diverged and the encoder's q was used. ``samples``: how
+    many draws, an int. ``upper``: whether it is too high on average instead, as reverse annealing is.
     """
 
     value: torch.Tensor
@@ -86,7 +86,7 @@ class LogMarginal(NamedTuple):
     upper: bool = False
 
     def summary(self) -> MarginalSummary:
-        """Return the mean over the images with its signs of trouble, as :class:`MarginalSummary`."""
+        """Return the mean over the images with its diagnostics, as :class:`MarginalSummary`."""
         value, n = self.value.double(), len(self.value)
         return MarginalSummary(
             value=value.mean().item(),
@@ -116,7 +116,7 @@ def log_marginal(
     """Estimate log p(x) of each image by importance sampling, as :class:`LogMarginal`.
 
     The estimate is log of the mean over ``samples`` draws of the weights w = p(x | z) p(z) / q(z). With one sample it
-    is an ELBO, and it grows with samples, on the average, towards log p(x).
+    is an ELBO, and it grows with samples, on average, towards log p(x).
     ``images``: ``(B, C, H, W)`` in [0, 1], and black and white for a Bernoulli likelihood, on the model's device.
     ``proposal``: ``"encoder"``, q(z | x) as it is; ``"refined"``, ``proposals.refine`` with ``steps`` of ascent for
     each image and a full covariance, 1.15 times as wide, one draw in twenty from the prior, so that no weight exceeds
@@ -149,12 +149,13 @@ def log_marginal(
         q = q.widened(widen)
         if prior_weight > 0:
             q = q.with_prior(prior_weight)
-        logs, most = [], max(1, PIECE // x.numel())  # of the weights, a few samples at a time
+        logs, most = [], max(1, PIECE // x.numel())  # log weights, in chunks of samples
         for first in range(0, samples, most):
             z = q.sample(min(most, samples - first), generator)  # (S, B, Z)
             log_p_x_given_z = check_number(model.likelihood.log_prob(x, model.decode(z)))
             logs.append(log_p_x_given_z - 0.5 * (z.square() + LOG_2PI).sum(-1) - q.log_prob(z))
-        rows.append((*averaged(torch.cat(logs).cpu().double()), diverged.cpu()))  # Apple's GPUs have no float64
+        logs = _checks.double(torch.cat(logs))
+        rows.append((*averaged(logs), diverged.to(logs.device)))
     value, stderr, ess, half, fallback = (torch.cat(column) for column in zip(*rows, strict=True))
     return LogMarginal(value, stderr, ess, half, fallback, samples)
 

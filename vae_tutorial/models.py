@@ -30,7 +30,7 @@ __all__ = [
 
 
 def reparameterize(mu: Tensor, logvar: Tensor, samples: int = 1, generator: Generator | None = None) -> Tensor:
-    """Return draws z = mu + exp(logvar / 2) * eps with eps ~ N(0, I): q(z | x), in a form that has a gradient.
+    """Return differentiable draws of q(z | x): z = mu + exp(logvar / 2) * eps with eps ~ N(0, I).
 
     ``mu``, ``logvar``: ``(B, Z)``. Returns ``(S, B, Z)``.
     Source: Kingma and Welling (2014), section 2.4.
@@ -40,7 +40,7 @@ def reparameterize(mu: Tensor, logvar: Tensor, samples: int = 1, generator: Gene
 
 
 class _EncoderDecoder(nn.Module):
-    """What a VAE and an autoencoder share: the decoder, and the checks of what goes in."""
+    """What a VAE and an autoencoder share: the decoder and the input checks."""
 
     likelihood: likelihoods.Likelihood
 
@@ -53,7 +53,7 @@ class _EncoderDecoder(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Return the parameters of p(x | z) (for Bernoulli: logits), ``(..., C, H, W)``, for z of ``(..., Z)``.
 
-        Raises ValueError for a wrong shape of z, and where the decoder answers in another shape than this.
+        Raises ValueError for a wrong shape of z, and where the decoder returns another shape.
         """
         if z.ndim < 1 or z.shape[-1] != self.latent_dim:
             raise ValueError(f"z must have shape (..., {self.latent_dim}); got ({_checks.joined(z.shape)})")
@@ -65,7 +65,7 @@ class _EncoderDecoder(nn.Module):
         _checks.shape(x, self)
         _checks.device(x, self)
         if not x.is_floating_point() or (x.device.type == "cpu" and not torch.compiler.is_compiling()):
-            _checks.unit_interval(x)  # elsewhere, to look at the values is to wait for the device
+            _checks.unit_interval(x)  # on a GPU, reading the values would force a synchronization
 
 
 class VAE(_EncoderDecoder):
@@ -89,7 +89,7 @@ class VAE(_EncoderDecoder):
         """Return the mean and log-variance of q(z | x), each ``(B, Z)``.
 
         Raises ValueError for a wrong shape, dtype or device of x, on the CPU for values outside [0, 1], and where the
-        encoder answers in another shape.
+        encoder returns another shape.
         """
         self._check(x)
         mu, logvar = self.encoder(x)
@@ -182,7 +182,7 @@ class Autoencoder(_EncoderDecoder):
     def forward(self, x: Tensor, samples: int = 1, generator: Generator | None = None):
         """Encode and decode: return the parameters ``(1, B, C, H, W)``, z ``(B, Z)``, and None for a log-variance.
 
-        The form of ``VAE.forward``. There is no noise: ``samples`` and ``generator`` change nothing.
+        Same signature as ``VAE.forward``. There is no noise: ``samples`` and ``generator`` change nothing.
         """
         z = self.encode(x)
         return self.decode(z).unsqueeze(0), z, None
@@ -193,6 +193,6 @@ def _output_shape(image_shape, likelihood):
 
 
 def _expect(who, answer, shape):
-    # Without this, a wrong shape is broadcast: all images against all, in silence.
+    # Without this, a wrong shape would be broadcast silently: every image against every other.
     if answer.shape != shape:
         raise ValueError(f"the {who} must return ({_checks.joined(shape)}); got ({_checks.joined(answer.shape)})")

@@ -1,6 +1,6 @@
 """The encoders and decoders of the models: fully connected and convolutional.
 
-Shapes: B images in a batch, C x H x W pixels, Z latent dimensions. A decoder's image_shape is that of its answer, the
+Shapes: B images in a batch, C x H x W pixels, Z latent dimensions. A decoder's image_shape is that of its output, the
 likelihood's parameters.
 """
 
@@ -78,12 +78,12 @@ class ConvDecoder(nn.Module):
         first = channels[0], *shapes[0]
         layers: list[nn.Module] = [nn.Linear(latent_dim, math.prod(first)), nn.Unflatten(1, first)]
         for step, (inputs, outputs) in enumerate(itertools.pairwise((*channels, image_shape[0]))):
-            odd = tuple(size % 2 for size in shapes[step + 1])  # halving lost a row or a column of these
+            odd = tuple(size % 2 for size in shapes[step + 1])  # halving dropped a row or a column of odd sizes
             layers += [nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, output_padding=odd)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        images = self.layers(z.reshape(-1, z.shape[-1]))  # convolutions know one batch axis
+        images = self.layers(z.reshape(-1, z.shape[-1]))  # convolutions take a single batch axis
         return images.reshape(*z.shape[:-1], *images.shape[1:])
 
 
@@ -95,7 +95,7 @@ def mlp(*widths):
 
 
 def _halvings(image_shape, times):
-    """H x W before and after each of so many convolutions of 4 x 4 with stride 2 and padding 1."""
+    """H x W before and after each of ``times`` convolutions of 4 x 4 with stride 2 and padding 1."""
     return [tuple(size >> step for size in image_shape[1:]) for step in range(times + 1)]
 
 

@@ -1,7 +1,7 @@
-"""The course's one style of figure: tensors in, matplotlib Axes out. Knows no model.
+"""The course's one style of figure: tensors in, matplotlib Axes out. Needs no model.
 
-Figures are at most 5.2 inches wide with 11-point text, so that they can be read on a phone, and stand on white, which
-the book keeps as a card in dark mode. The colours are those of Okabe and Ito, which colour-blind readers can tell
+Figures are at most 5.2 inches wide with 11-point text, so that they can be read on a phone, on a white background,
+which the book keeps in dark mode. The colours are those of Okabe and Ito, which colour-blind readers can tell
 apart; the same quantity has the same colour in all chapters.
 """
 
@@ -40,7 +40,7 @@ COLORS = {
 def use_style() -> None:
     """Set matplotlib's defaults to the course's style, for this process, and let a notebook show its figures.
 
-    In a Jupyter kernel, MPLBACKEND=Agg in the environment would make all figures vanish without a word. There the
+    In a Jupyter kernel, MPLBACKEND=Agg in the environment would make all figures vanish silently. There the
     inline backend takes over, unless the notebook has chosen an interactive one (%matplotlib widget).
     """
     _show_figures()
@@ -88,8 +88,8 @@ def image_grid(
 
     ``images``: grey, ``(N, 1, H, W)`` or ``(N, H, W)``, or in colour, ``(N, 3, H, W)``; in [0, 1], uint8 or bool; a
     NumPy array, a list of pictures or what ``data.load`` returns will do. ``columns``: images in a row, by default so
-    that the grid is about square. A last row that is not full is filled with white. ``clip``: cut off what lies outside
-    [0, 1]; samples of a Gaussian do, a little, and up to half the range is cut off anyway.
+    that the grid is about square. A last row that is not full is filled with white. ``clip``: clip values to [0, 1].
+    Samples of a Gaussian go beyond, a little: values from -0.5 to 1.5 are clipped in any case.
     Raises ValueError for other shapes, integers that are not bytes, NaN, and values far outside [0, 1] without clip.
     """
     tiles = _tiles(images, clip)  # (N, C, H, W), C of 1 or 3
@@ -125,7 +125,7 @@ def _tiles(images, clip):
     if not (low >= -0.5 and high <= 1.5) and not (clip and tiles.isfinite().all()):
         raise ValueError(
             f"images ranges from {low:g} to {high:g}; pixels must lie in [0, 1]. Divide bytes by 255, undo a "
-            "normalization, or draw the rest cut off with clip=True"
+            "normalization, or clip the values with clip=True"
         )
     return tiles.clamp(0, 1)
 
@@ -141,7 +141,8 @@ def curves(
     ax = ax or plt.figure().gca()
     for label, values in lines.items():
         style = "--" if label.endswith("(test)") else "-"
-        ax.plot(steps, np.asarray(values), style, color=COLORS.get(label.split()[0].lower()), label=label)
+        values = values.detach().cpu() if isinstance(values, Tensor) else np.asarray(values)
+        ax.plot(steps, values, style, color=COLORS.get(label.split()[0].lower()), label=label)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)  # above: it never hides a line
@@ -149,7 +150,7 @@ def curves(
 
 
 def flow(rows: Sequence, labels: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Draw a network as boxes and arrows, forth in the first row and back in the next, and return the Axes.
+    """Draw a network as boxes and arrows, to the right in the first row and back in the next, and return the Axes.
 
     ``rows``: for each row its boxes from left to right, as pairs (title, shape). Arrows run to the right in even rows
     and to the left in odd ones, and down at the turns. ``labels``: a name for each row.

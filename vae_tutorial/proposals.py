@@ -1,7 +1,7 @@
-"""Where importance sampling draws z from: Gaussians, one or several for each image, and how to make a good one.
+"""Proposals for importance sampling of z: one Gaussian or several for each image, and how to refine them.
 
 A Gaussian is its mean ``(B, Z)`` and a lower triangular matrix ``(B, Z, Z)``, which times its own transpose is the
-covariance. Several are stacked in front: ``(K, B, Z)`` and ``(K, B, Z, Z)``, with their shares ``(K, B)``.
+covariance. Mixtures of K have one more axis in front, ``(K, B, Z)`` and ``(K, B, Z, Z)``, and weights ``(K, B)``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vae_tutorial.models import VAE
 __all__ = ["Mixture", "Refined", "refine"]
 
 LOG_2PI = math.log(2 * math.pi)
-PIECE = 2**22  # pixels in one piece of a calculation: all samples of all images at once would not fit in memory
+PIECE = 2**22  # pixels in one chunk of a calculation: all samples of all images at once would not fit in memory
 
 
 class Refined(NamedTuple):
@@ -47,15 +47,15 @@ def refine(
     generator: torch.Generator | None = None,
     covariance: Literal["diagonal", "full"] = "diagonal",
 ) -> Refined:
-    """Return for each image the Gaussian that ascent on its own ELBO makes of q(z | x), as :class:`Refined`.
+    """Return for each image the Gaussian q(z | x) after gradient ascent on its ELBO, as :class:`Refined`.
 
     ``steps`` of Adam with two draws of z each; the learning rate falls from ``lr`` to 0 along a cosine, and the decoder
     stays as it is. ``covariance``: "diagonal", as the encoder's, or "full". An encoder's mean may be far from the mode:
     where the best of 1,000 draws from the prior has a higher log p(x, z) than the encoder's mean, the ascent begins
-    there too, and the higher end wins. Where no end is finite and as good as the encoder's Gaussian (to a nat: both are
-    means of 20 draws), that is returned, and ``diverged`` is true.
+    there too, and the better result is returned. Where none is finite and as good as the encoder's Gaussian (to a nat:
+    both are means of 20 draws), the latter is returned, and ``diverged`` is true.
     ``images``: ``(B, C, H, W)``. Raises ValueError for unusable arguments and for weights that are nan.
-    Source: Cremer, Li and Duvenaud (2018), who measure by it what amortization costs.
+    Source: Cremer, Li and Duvenaud (2018), who measure the amortization gap by it.
     """
     images = check_arguments(model, images, 1, generator)
     check_steps(steps)
@@ -109,7 +109,7 @@ class Mixture(NamedTuple):
 
 @torch.no_grad()
 def refined_mixture(model, images, steps, lr, generator, full):
-    """The ends of the ascents from the encoder and, where there is one, from elsewhere, as :class:`Mixture` of two."""
+    """The results of the ascents from the encoder and, if any, from a better start, as :class:`Mixture` of two."""
     mu, logvar = gaussians(model.encode, images, model)
     place, elsewhere = _better_place(model, images, mu, generator)
     own, other = torch.arange(len(mu), device=mu.device), elsewhere.nonzero().squeeze(1)
@@ -118,14 +118,14 @@ def refined_mixture(model, images, steps, lr, generator, full):
     narrow = Mixture.of(place[other], torch.full_like(place[other], math.log(0.01)))
     begin = (torch.cat([start.mu[0], narrow.mu[0]]), torch.cat([start.tril[0], narrow.tril[0]]))
     end = _ascend(model, images[which], *begin, steps, lr, generator, full)
-    eps = torch.randn(20, *mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)  # the same for all
+    eps = torch.randn(20, *mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)  # common to all
     finite = torch.isfinite(end[0]).all(-1) & torch.isfinite(end[1]).flatten(1).all(-1)
     end = (end[0].where(finite[:, None], begin[0]), end[1].where(finite[:, None, None], begin[1]))
     elbo = _elbo(model, images[which], *end, eps[:, which]).masked_fill(~finite, -math.inf)
     heights = elbo.new_full((2, len(mu)), -math.inf)
     heights[0], heights[1, other] = elbo[: len(mu)], elbo[len(mu) :]
     diverged = heights.amax(0) < _elbo(model, images, start.mu[0], start.tril[0], eps) - 1
-    # By their ELBOs, but none that counts below a twelfth: an ELBO is less than the mass that it stands for.
+    # A softmax of the ELBOs, but each finite one gets at least 1/12: an ELBO underestimates its mode's mass.
     share = (heights.masked_fill(diverged, 0.0).softmax(0) + 0.1) * heights.isfinite()
     share[0, diverged], share[1, diverged] = 1.0, 0.0
     ends = []
@@ -169,7 +169,7 @@ def _elbo(model, x, mu, tril, eps):
 
 
 def _better_place(model, x, mu, generator, draws=1000):
-    """For each image the draw from the prior of highest log p(x, z), (B, Z); and where it beats the mean's, (B,)."""
+    """For each image the draw from the prior of highest log p(x, z), (B, Z); and where that beats the mean's, (B,)."""
     z = torch.randn(draws, mu.shape[1], generator=generator, dtype=mu.dtype, device=mu.device)
     best = log_joint_of_pairs(model, x, z).max(0)
     own = model.likelihood.log_prob(x, model.decode(mu)) - 0.5 * (mu.square() + LOG_2PI).sum(-1)
@@ -192,7 +192,7 @@ def log_joint_of_pairs(model, x, z):
 
 
 def gaussians(proposal, x, model):
-    """What a proposal says of the images x: mu and logvar, checked."""
+    """The mu and logvar that a proposal returns for the images x, checked."""
     found = proposal(x)
     wanted = (len(x), model.latent_dim)
     try:
@@ -208,14 +208,14 @@ def gaussians(proposal, x, model):
 
 
 def check_number(log_likelihood):
-    """Return it. Raises ValueError where it is nan."""
+    """Return the argument. Raises ValueError where it is NaN."""
     if torch.isnan(log_likelihood).any():
         raise ValueError("model gives a log p(x | z) that is not a number: are weights of its decoder nan or infinite?")
     return log_likelihood
 
 
 def check_steps(steps):
-    """Raise ValueError unless it is a number of steps."""
+    """Raise ValueError unless ``steps`` is a whole number of at least 0."""
     if not (isinstance(steps, int) and steps >= 0):
         raise ValueError(f"steps must be a whole number of at least 0; got {steps!r}")
 

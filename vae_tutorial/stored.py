@@ -56,7 +56,7 @@ def write(
     minutes: float,
     folder: str | os.PathLike | None = None,
 ) -> Result:
-    """Store a result atomically, and return it. ``values``: what JSON holds; floats are kept to 4 digits.
+    """Store a result atomically, and return it. ``values``: JSON types; floats are rounded to 4 digits.
 
     ``folder``: where to, if not to the package's own. Machine and torch are this process's.
     """
@@ -72,7 +72,7 @@ def write(
 
 
 def machine_name() -> str:
-    """Return the processor's name as the system tells it."""
+    """Return the processor's name as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

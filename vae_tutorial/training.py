@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from vae_tutorial import _checks, _modes, checkpoints
 from vae_tutorial.checkpoints import CheckpointError, load_checkpoint
-from vae_tutorial.data import binarize
+from vae_tutorial.data import binarize_bytes
 from vae_tutorial.history import History
 from vae_tutorial.models import VAE, Autoencoder
 from vae_tutorial.objectives import terms
@@ -52,9 +52,10 @@ def run_epoch(
 ) -> tuple[float, float]:
     """Take one step for each batch of the images, in random order; return the mean reconstruction and KL, nats.
 
-    ``beta`` may be a function of the share of the epoch that is done. The means are of the changing model's batches.
+    ``beta`` may be a function of the share of the epoch that is done. The means are over batches of a changing model.
     Raises TrainingDiverged, whose step counts from 1, once a loss that is not finite is seen.
     """
+    _checks.grey_levels(images, "images")  # once, not in each step: reading the values would synchronize with a GPU
     batches = torch.randperm(len(images), generator=generator, device=images.device).split(batch_size)
     batch_sums = torch.zeros(len(batches), 2, pin_memory=images.is_cuda)  # of reconstruction and KL
     for step, chosen in enumerate(batches):
@@ -94,9 +95,9 @@ def fit(
 ) -> History:
     """Train a VAE or an autoencoder with Adam to maximise reconstruction - beta * KL, and return its :class:`History`.
 
-    - ``images``: ``(N, C, H, W)``. As uint8 they stay so on the model's device, and each batch is drawn black and
-      white anew (a Bernoulli likelihood) or divided by 255 (the others). Floating images in [0, 1] are used as they
-      are. Whatever ``data.load`` returns, a NumPy array or a list of pictures will do.
+    - ``images``: ``(N, C, H, W)``. uint8 images stay uint8 on the model's device, and each batch is binarized anew
+      (a Bernoulli likelihood) or divided by 255 (the others). Floating images in [0, 1] are used as they are. What
+      ``data.load`` returns, a NumPy array and a list of PIL pictures are accepted too.
     - ``epochs``, ``batch_size``, ``lr``: passes over the images, images in a step, Adam's learning rate.
     - ``beta``: the weight of the KL, a number, or a function of the training's progress, from 0 (its start) to 1 (its
       end): ``lambda t: min(1, 5 * t)`` warms up over the first fifth.
@@ -105,20 +106,20 @@ def fit(
       ``lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)``.
     - ``average``: a ``torch.optim.swa_utils.AveragedModel`` of the model, updated after each step and measured on
       ``test`` in the model's place.
-    - ``seed``: of the order of images, their binarization, the draws of z, and dropout. torch's global generator is as
-      it was afterwards. A second call on the same model goes on: it draws what a longer first call would have drawn.
-      (The optimizer's own state begins anew; ``checkpoint`` and ``resume`` keep that, too.)
+    - ``seed``: of the order of images, their binarization, the draws of z, and dropout. torch's global generator is
+      restored afterwards. A second call on the same model draws what a longer first call would have drawn next. (The
+      optimizer's own state begins anew; ``checkpoint`` and ``resume`` keep that, too.)
     - ``test``: images to measure after each epoch; uint8 is binarized once, the same for every epoch.
     - ``checkpoint``: a file that holds the whole state after each epoch; it is replaced atomically. One that exists is
       not overwritten, unless the training resumes from it.
-    - ``resume``: such a file, from which the training goes on to the same numbers that it would have reached
-      uninterrupted (on one machine: to the same bits).
+    - ``resume``: such a file, from which the training continues to the same numbers as an uninterrupted one (bit for
+      bit on one machine).
     - ``progress``: show a bar (never where the environment sets TQDM_DISABLE, nor in a log file).
 
-    The model trains in training mode and is measured in evaluation mode; its own mode is put back at the end. Ctrl-C
+    The model trains in training mode and is measured in evaluation mode; its own mode is restored at the end. Ctrl-C
     returns the history so far. Raises TypeError and ValueError for unusable arguments, CheckpointError, and
     TrainingDiverged as soon as a loss that is not finite is seen; the last two carry the history. In all these cases
-    the model has its weights of the end of the last whole epoch.
+    the model's weights are those of the end of the last completed epoch.
     """
     epochs, batch_size = _checks.whole("epochs", epochs), _checks.whole("batch_size", batch_size)
     seed = _checks.whole("seed", seed, -(2**63))
@@ -153,9 +154,9 @@ def fit(
                 _explained(epoch, lr, len(images), batch_size),
             ):
                 means = run_epoch(model, images, optimizer, beta=_weight(beta, epoch, epochs), **named)
-            row = {"epoch": epoch, **_named("", *means), "seconds": time.perf_counter() - start}
+            row = {"epoch": epoch, **_columns("", *means), "seconds": time.perf_counter() - start}
             if test is not None:
-                row |= _named("test_", *_measure(model if average is None else average.module, test, seed))
+                row |= _columns("test_", *_measure(model if average is None else average.module, test, seed))
             if scheduler is not None:
                 scheduler.step()
             state.keep(row)
@@ -174,7 +175,7 @@ def _pixels(images, model, generator):
     if images.dtype != torch.uint8:
         return images
     dtype = next(model.parameters()).dtype
-    return (binarize(images, generator) if model.likelihood.binary else images.float().div_(255)).to(dtype)
+    return (binarize_bytes(images, generator) if model.likelihood.binary else images.float().div_(255)).to(dtype)
 
 
 def _finish(batch_sums, device):
@@ -192,8 +193,8 @@ def _explained(epoch, lr, images, batch_size):
     except TrainingDiverged as diverged:
         step = diverged.step + (epoch - 1) * math.ceil(images / batch_size)
         raise TrainingDiverged(
-            f"the loss was not finite at step {step} (epoch {epoch}); the model has its weights of the end of epoch "
-            f"{epoch - 1} again. A smaller lr than {lr:g} usually helps",
+            f"the loss was not finite at step {step} (epoch {epoch}); the model's weights are restored to the end of "
+            f"epoch {epoch - 1}. A smaller lr than {lr:g} usually helps",
             step,
         ) from None
 
@@ -209,7 +210,7 @@ def _measure(model, x, seed):
     return (sums / len(x)).tolist()
 
 
-def _named(prefix, reconstruction, kl):
+def _columns(prefix, reconstruction, kl):
     return {
         f"{prefix}elbo": reconstruction - kl,
         f"{prefix}reconstruction": reconstruction,

@@ -1,4 +1,4 @@
-"""log p(x) of a trained VAE, nats, without asking the encoder: on a grid, and by annealed importance sampling."""
+"""log p(x) of a trained VAE, nats, without the encoder: on a grid, and by annealed importance sampling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae_tutorial import _modes, marginal
+from vae_tutorial import _checks, _modes, marginal
 from vae_tutorial.models import VAE
 from vae_tutorial.proposals import LOG_2PI, check_arguments, check_number, log_joint_of_pairs
 
@@ -17,7 +17,7 @@ __all__ = ["GridMarginal", "log_marginal_annealed", "log_marginal_grid"]
 
 
 class GridMarginal(NamedTuple):
-    """For each image, ``(B,)``, in float64 on the CPU: log p(x) in nats, and what it may be wrong by."""
+    """For each image, ``(B,)``, in float64: log p(x) in nats, and an estimate of its error."""
 
     value: torch.Tensor
     error: torch.Tensor
@@ -27,12 +27,12 @@ class GridMarginal(NamedTuple):
 def log_marginal_grid(
     model: VAE, images: Tensor, points: int = 300, extent: float = 6.0, batch_size: int = 50
 ) -> GridMarginal:
-    """Return log p(x) of each image by a sum over cells of z, as :class:`GridMarginal`: for Z of 1 or 2 only.
+    """Return log p(x) of each image by the midpoint rule in z, as :class:`GridMarginal`: for Z of 1 or 2 only.
 
-    ``points`` cells along each axis, from -``extent`` to ``extent`` (standard deviations of the prior), each worth the
-    value at its middle; up to 200 of them, those that matter most for an image, are cut into four along each axis.
-    ``error`` is what their last halving changed, what the seam between coarse and fine cells may cost, and what the
-    outermost cells hold. No noise, no proposal.
+    ``points`` cells along each axis, from -``extent`` to ``extent`` (standard deviations of the prior), each with
+    the value at its centre; the up to 200 largest for an image are subdivided into four along each axis. ``error`` is
+    the change by the last halving, plus the error where coarse and fine cells meet, plus the mass of the outermost
+    cells. No noise, no proposal.
     ``images``: as for ``log_marginal``. Time grows with B * points^Z.
     Raises ValueError for a latent of more dimensions, for unusable points and extent, and as ``log_marginal`` does.
     """
@@ -45,7 +45,7 @@ def log_marginal_grid(
         raise ValueError(f"extent must be a positive number; got {extent!r}")
     width = 2 * extent / points
     middles = _middles(points, model.latent_dim).to(images) * 2 * extent  # (G, Z)
-    border = (middles.abs().amax(-1) > extent - width).cpu()
+    border = middles.abs().amax(-1) > extent - width
     parts = [_on_the_grid(model, x, middles, width, border) for x in images.split(batch_size)]
     return GridMarginal(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -57,11 +57,11 @@ def _middles(n, dims):
 
 
 def _on_the_grid(model, x, middles, width, border):
-    joint = torch.cat([log_joint_of_pairs(model, x, z) for z in middles.split(4096)]).cpu().double()  # (G, B)
+    joint = _checks.double(torch.cat([log_joint_of_pairs(model, x, z) for z in middles.split(4096)]))  # (G, B)
     best = joint.topk(min(200, len(middles)), dim=0).indices  # (M, B)
     volume = model.latent_dim * math.log(width)
-    outside = joint[border].logsumexp(0)
-    # The cells that are not cut, and the others anew, in pieces.
+    outside = joint[border.to(joint.device)].logsumexp(0)
+    # The cells that are not subdivided, then the others, in chunks.
     uncut = joint.scatter(0, best, -math.inf).logsumexp(0)
     totals = [uncut, uncut]
     for cells in best.split(10):  # (m, B)
@@ -69,10 +69,10 @@ def _on_the_grid(model, x, middles, width, border):
             offsets = (_middles(cuts, model.latent_dim) * width).to(x)  # (c, Z)
             z = middles[cells] + offsets[:, None, None]  # (c, m, B, Z)
             fine = model.likelihood.log_prob(x, model.decode(z)) - 0.5 * (z.square() + LOG_2PI).sum(-1)
-            piece = fine.cpu().double().flatten(0, 1).logsumexp(0) - math.log(len(offsets))
+            piece = _checks.double(fine).flatten(0, 1).logsumexp(0) - math.log(len(offsets))
             totals[level] = torch.logaddexp(totals[level], piece)
-    # Middles err by (width^2 / 24) times the slope that leaves the region; at the seam coarse and fine do not cancel.
-    # For a Gaussian of which 200 cells leave out a share s that is 0.003 s (log s)^2.
+    # The midpoint rule errs by width^2 / 24 times the surface integral of the slope. Where coarse and fine cells meet,
+    # the two do not cancel: if the 200 cells leave out a share s of a Gaussian, that is 0.003 s (log s)^2.
     log_share = (uncut - totals[1]).clamp(-100, 0)
     error = (totals[1] - totals[0]).abs() + 0.003 * log_share.exp() * (1 - log_share).square()
     # A logarithm moves by log(1 + share) when a share of the mass is added.
@@ -96,12 +96,12 @@ def log_marginal_annealed(
     """Estimate log p(x) by annealed importance sampling with Hamiltonian Monte Carlo, as ``marginal.LogMarginal``.
 
     Each of the ``chains`` goes from a draw of the prior through p(z) p(x | z)^b, b rising from 0 to 1 over so many
-    ``temperatures``, by one transition of ``leapfrog`` steps at each; the encoder is never asked. Step sizes are set
-    for each image and temperature by a run of four chains beforehand (for acceptance of about two thirds) and then
-    stay, so that the weights are unbiased. ``ess``, ``half`` and ``stderr`` are those of the chains' weights.
+    ``temperatures``, by one transition of ``leapfrog`` steps at each; the encoder is not used. Step sizes are tuned
+    for each image and temperature by a pilot run of four chains (acceptance rate about two thirds) and then fixed, so
+    that the weights are unbiased. ``ess``, ``half`` and ``stderr`` are those of the chains' weights.
     ``z``: ``(B, Z)``, for images that were drawn from the model itself: the z that each was drawn from. That is an
-    exact draw from p(z | x), and the chains run backwards from it: the estimate is then too *high* on the average, and
-    on the average the truth lies between the two (bidirectional Monte Carlo). These chains share their start, so that
+    exact draw from p(z | x), and the chains run backwards from it: the estimate is then too *high* on average, and on
+    average the truth lies between the two (bidirectional Monte Carlo). These chains share their start, so that
     ``stderr`` is too small.
     ``images``: as for ``log_marginal``. Time grows with B * chains * temperatures * leapfrog. ``progress``: called
     with the number of images done, after each batch.
@@ -125,7 +125,7 @@ def log_marginal_annealed(
         else:  # the mean of 1 / w is 1 / p(x)
             value, *others, half = marginal.averaged(-annealing.backward(z[first : first + batch_size], chains))
             found = (-value, *others, -half)
-        rows.append((*found, torch.zeros(len(x), dtype=torch.bool)))
+        rows.append((*found, torch.zeros(len(x), dtype=torch.bool, device=found[0].device)))
         if progress is not None:
             progress(first + len(x))
     return marginal.LogMarginal(*(torch.cat(column) for column in zip(*rows, strict=True)), chains, z is not None)
@@ -136,14 +136,14 @@ class _Annealing:
 
     def __init__(self, model, x, temperatures, leapfrog, generator, sizes=None):
         self.model, self.x, self.leapfrog, self.generator = model, x, leapfrog, generator
-        # Dense at both ends, where the distribution changes most: a logistic curve, as Wu et al. have it.
+        # Dense at both ends, where the distribution changes most: a logistic curve, as in Wu et al.
         curve = torch.sigmoid(torch.linspace(-4, 4, temperatures + 1, dtype=torch.float64))
         self.heat = ((curve - curve[0]) / (curve[-1] - curve[0])).tolist()
-        # (T + 1, B): of the leapfrog steps at each temperature
+        # (T + 1, B): step sizes at each temperature
         self.sizes: Tensor = torch.empty(0) if sizes is None else sizes
 
     def pilot(self):
-        """Step sizes for each temperature and image: pushed towards an acceptance of two thirds on the way."""
+        """Step sizes for each temperature and image: tuned towards an acceptance rate of two thirds."""
         self.sizes = torch.full((len(self.heat), len(self.x)), 0.3, dtype=self.x.dtype, device=self.x.device)
         self.forward(4, adapt=True)
         return self.sizes
@@ -152,22 +152,22 @@ class _Annealing:
         """The log weights (K, B) of chains from the prior."""
         state, logs = self._start(self._normal(chains, len(self.x), self.model.latent_dim)), 0.0
         for step in range(1, len(self.heat)):
-            logs = logs + (self.heat[step] - self.heat[step - 1]) * state[1].cpu().double()
+            logs = logs + (self.heat[step] - self.heat[step - 1]) * _checks.double(state[1])
             state, accepted = self._transition(state, step)
             if adapt:
-                self.sizes[step:] *= torch.exp(0.5 * (accepted.mean(0) - 0.65))  # all later ones begin from here
+                self.sizes[step:] *= torch.exp(0.5 * (accepted.mean(0) - 0.65))  # the later ones start from this
         return logs
 
     def backward(self, z, chains):
-        """The log weights (K, B) of chains that end at z, (B, Z): the same way, walked in the other direction."""
+        """The log weights (K, B) of chains that end at z, (B, Z): the same path in reverse."""
         state, logs = self._start(z.expand(chains, *z.shape)), 0.0
         for step in reversed(range(1, len(self.heat))):
             state, _ = self._transition(state, step)
-            logs = logs + (self.heat[step] - self.heat[step - 1]) * state[1].cpu().double()
+            logs = logs + (self.heat[step] - self.heat[step - 1]) * _checks.double(state[1])
         return logs
 
     def _transition(self, state, step):
-        # Hamiltonian Monte Carlo: it leaves p(z) p(x | z)^b as it is. Source: Neal (2011), section 3.2.
+        # Hamiltonian Monte Carlo: it leaves p(z) p(x | z)^b invariant. Source: Neal (2011), section 3.2.
         (z, log_likelihood, slope), heat = state, self.heat[step]
         size = self.sizes[step][:, None]
         momentum = self._normal(*z.shape)
@@ -179,7 +179,7 @@ class _Annealing:
             new = (there, *self._likelihood(there))
             momentum = momentum + (0.5 if i == self.leapfrog - 1 else 1.0) * size * (heat * new[2] - there)
         after = heat * new[1] - 0.5 * (new[0].square() + momentum.square()).sum(-1)
-        accept = torch.exp((after - before).clamp_max(0)).nan_to_num(0.0)  # (K, B); a step that is nan is refused
+        accept = torch.exp((after - before).clamp_max(0)).nan_to_num(0.0)  # (K, B); a step to NaN is rejected
         uniform = torch.rand(accept.shape, generator=self.generator, dtype=accept.dtype, device=accept.device)
         taken = uniform < accept
         kept = (new[0].where(taken[..., None], z), new[1].where(taken, log_likelihood))

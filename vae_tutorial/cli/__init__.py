@@ -1,9 +1,9 @@
 """The commands of ``python -m vae_tutorial``, a file each, with ``describe(parser)`` and ``run(arguments)``.
 
-Importing this needs no torch, so that the doctor can speak where torch is broken.
+Importing this needs no torch, so that the doctor works where torch is broken.
 """
 
-from __future__ import annotations  # so that an old Python, too, is told that it is too old
+from __future__ import annotations  # so that an old Python can import this, and is told that it is too old
 
 import argparse
 import importlib
@@ -16,7 +16,7 @@ __all__ = ["main", "parse"]
 COMMANDS = {
     "train": "train a model and measure it",
     "evaluate": "say how many nats a model needs for an image, and how sure that is",
-    "pretrained": "train shipped models anew, and compare them with their cards",
+    "pretrained": "retrain shipped models, and compare them with their cards",
     "doctor": "say what on this machine keeps the course from running, and what to do",
 }
 
@@ -36,7 +36,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit status: 2 after a mistake, which is told in one line, 130 after Ctrl-C."""
+    """Run one command and return its exit status: 2 after an error, which is printed in one line, 130 after Ctrl-C."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without "±" gets "?" for it
     try:
@@ -47,17 +47,17 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:  # before or after a training, which itself returns what it has
         return 130
     except Exception as error:
-        # What the package says of arguments and files; a full disk, a folder without permission, a closed pipe.
+        # The package's own errors about arguments and files; a full disk, a folder without permission, a closed pipe.
         if not (isinstance(error, (ValueError, OSError)) or type(error).__module__.startswith("vae_tutorial.")):
             raise
-        if not isinstance(error, BrokenPipeError):  # as behind "| head": nobody reads any more
+        if not isinstance(error, BrokenPipeError):  # as with "| head": the reader has closed the pipe
             print(f"python -m vae_tutorial: {error}", file=sys.stderr)
         _close_if_broken(sys.stdout)
         return 2
 
 
 def _close_if_broken(stream):
-    # What is still in its buffer would fail once more, with a traceback, when Python ends.
+    # Otherwise flushing its buffer at exit would fail again, with a traceback.
     try:
         stream.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""The doctor's advice: commands to paste, in the form that they have where it runs."""
+"""The doctor's advice: commands to paste, in the form for a shell or for a notebook."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ def place():
         return "Colab"
     kernel = sys.modules.get("ipykernel.kernelapp")  # which widgets may have imported without running one
     running = kernel and kernel.IPKernelApp.initialized()
-    # The variable is also in what a cell starts with "!".
+    # The variable is also set in a process that a cell starts with "!".
     return "Jupyter" if running or "JPY_PARENT_PID" in os.environ else "a plain Python"
 
 
@@ -34,7 +34,7 @@ def pip(arguments):
 
 
 def pair():
-    # Uninstalled first: to pip, a torch for CUDA and one for the processor alone are the same version.
+    # Uninstalled first: to pip, a torch for CUDA and one for the CPU alone are the same version.
     return f"{pip('uninstall -y torch torchvision')} && {pip('install torch torchvision').lstrip('!')}"
 
 
@@ -58,5 +58,5 @@ def address():
 
 
 def _program():
-    program = sys.executable or "python"  # in full: the shell's "python" may be another
+    program = sys.executable or "python"  # the full path: the shell's "python" may be another
     return f'"{program}"' if " " in program else program

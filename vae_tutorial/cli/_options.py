@@ -12,7 +12,7 @@ MODELS = {"mlp": models.MLPVAE, "conv": models.ConvVAE, "autoencoder": models.Au
 
 def describe_model(p):
     """Add the options that say which model."""
-    none = argparse.SUPPRESS  # then the model's own default holds
+    none = argparse.SUPPRESS  # then the model's own default applies
     p.add_argument("--model", choices=MODELS, default="mlp", help="which networks (default: %(default)s)")
     p.add_argument(
         "--likelihood",
@@ -29,11 +29,11 @@ def describe_data(p):
     """Add the options that say which images."""
     p.add_argument("--dataset", choices=data.NAMES, default="mnist", help="which images (default: %(default)s)")
     p.add_argument("--root", help="folder that holds MNIST/raw (default: VAE_TUTORIAL_DATA, else a cache folder)")
-    p.add_argument("--strict", action="store_true", help="fail where the images cannot be had, without a stand-in")
+    p.add_argument("--strict", action="store_true", help="fail where the images are not available, without a stand-in")
 
 
 def path(text):
-    """Return a path with ``~`` filled in, for argparse."""
+    """Return a path with ``~`` expanded, for argparse."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -55,7 +55,7 @@ def build(arguments):
     sizes = {name: value for name, value in vars(arguments).items() if name in ("latent_dim", "hidden", "channels")}
     wrong = "hidden" if arguments.model == "conv" else "channels"
     if wrong in sizes:
-        raise ValueError(f"--{wrong} does not go with --model {arguments.model}")
+        raise ValueError(f"--{wrong} is not an option of --model {arguments.model}")
     torch.manual_seed(arguments.seed)
     return MODELS[arguments.model](likelihood=arguments.likelihood, **sizes)
 

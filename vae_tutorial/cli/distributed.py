@@ -1,6 +1,6 @@
 """Training in several processes: ``torchrun --nproc-per-node 2 -m vae_tutorial train ...``, one for each GPU or core.
 
-The loop knows nothing of it: each process trains on its share of the images, with its share of the batch, and
+The training loop is the same: each process trains on its share of the images, with its share of the batch, and
 PyTorch's DistributedDataParallel averages their gradients.
 """
 
@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class Parallel(DistributedDataParallel):
-    """A model in several processes: its gradients are averaged over them, and all else is the model's own."""
+    """A model in several processes: its gradients are averaged over them; all other attributes are the model's own."""
 
     shared_settings: dict
 
@@ -22,7 +22,7 @@ class Parallel(DistributedDataParallel):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "module":  # not there yet: DistributedDataParallel is still being made
+            if name == "module":  # not set yet, inside DistributedDataParallel.__init__
                 raise
             return getattr(self.module, name)
 
@@ -43,7 +43,7 @@ class Place(NamedTuple):
     device: torch.device
 
     def in_turn(self, load):
-        """Return what ``load`` returns. The first process may have to download; the others come after it."""
+        """Return ``load()``. The first process calls it before the others, as it may have to download."""
         if self.world == 1:
             return load()
         for turn in (0, 1):
@@ -53,7 +53,7 @@ class Place(NamedTuple):
         return found
 
     def share(self, images):
-        """Return every world-th image from the rank-th on: as many for each process, so that none waits for ever."""
+        """Return every world-th image from the rank-th on: equally many for each process, or one would wait forever."""
         return images[: len(images) - len(images) % self.world][self.rank :: self.world]
 
     def parallel(self, model, images, seed):

@@ -1,7 +1,7 @@
 """What on this machine keeps the course from running, and what to do about it: ``python -m vae_tutorial doctor``.
 
-It has to speak where torch or anything else is missing or broken. So this module needs the standard library alone,
-imports all else where it looks at it, and goes on after any failure. It changes nothing and uses no network.
+It has to work where torch or anything else is missing or broken. So this module needs the standard library alone,
+imports all else inside the check that needs it, and goes on after any failure. It changes nothing and uses no network.
 """
 
 import importlib
@@ -23,7 +23,7 @@ __all__ = ["Finding", "describe", "examine", "run"]
 
 FOLDER = Path(__file__).resolve().parents[1]  # the package's
 OLDEST_PYTHON = (3, 10)
-# What to import, where it is not the name to install: with the part that breaks where versions do not fit.
+# Import names that differ from the distribution's: with the submodule that fails where versions do not match.
 _MODULES = {"scikit-learn": "sklearn.datasets", "torchvision": "torchvision.datasets"}
 
 
@@ -48,7 +48,7 @@ def describe(p):
 def run(arguments):
     """Print the table, or JSON for a bug report; return the exit status: 1 where something is wrong, else 0."""
     findings = []
-    for finding in examine():  # printed one by one: where Python itself crashes, the last line says before what
+    for finding in examine():  # printed one by one: where Python itself crashes, the last line shows how far it came
         findings.append(finding)
         if not arguments.json:
             print(f"{finding.status:<6}{finding.name:<15}{finding.found}", flush=True)
@@ -68,7 +68,7 @@ def run(arguments):
 def examine():
     """Yield a :class:`Finding` for each thing that the course needs; raises nothing. Takes seconds, for the imports."""
     checks = [("Python", _version, None), ("machine", _machine, None), ("vae_tutorial", _package, None)]
-    checks += [("figures", _figures, None)]  # before matplotlib, which a wrong name of a backend keeps from loading
+    checks += [("figures", _figures, None)]  # before matplotlib, whose import fails with an unknown backend
     checks += [(name, lambda line=(name, asked): _dependency(*line), None) for name, asked in _requirements()]
     checks += [("device", _device, "vae_tutorial.training")]
     checks += [("MNIST", _mnist, "torchvision.datasets"), ("shipped models", _models, "vae_tutorial.pretrained")]
@@ -79,16 +79,16 @@ def examine():
             warnings.simplefilter("ignore")
             try:
                 if needed and _failure(needed):
-                    finding = Finding("note", name, f"not looked at: {needed} cannot be imported, see above", again)
+                    finding = Finding("note", name, f"not checked: {needed} cannot be imported, see above", again)
                 else:
                     status, *rest = check()
                     finding = Finding(status, name, *rest)
             except Exception as error:
-                finding = Finding("wrong", name, f"looking at it failed: {_first_line(error)}", again)
+                finding = Finding("wrong", name, f"the check failed: {_first_line(error)}", again)
         yield finding
 
 
-# What is looked at, in the order of the table. Each returns a status, what was found, and the fix where one is due.
+# The checks, in the order of the table. Each returns a status, what was found, and the fix where one is due.
 
 
 def _version():
@@ -124,7 +124,7 @@ def _dependency(name, asked):
     if not error:
         return "ok", f"{version} (the course needs {asked})"
     if name in ("torch", "torchvision"):  # built for another torch, or for CUDA where torch is not
-        return "wrong", f"{version}, but it is broken or does not fit the other of the two: {error}", advice.pair()
+        return "wrong", f"{version}, but it is broken, or torch and torchvision do not match: {error}", advice.pair()
     return "wrong", f"{version}, but it is broken: {error}", advice.pip(f"install --force-reinstall --no-deps {name}")
 
 
@@ -153,10 +153,10 @@ def _device():
 
 def _figures():
     backend = os.environ.get("MPLBACKEND", "")
-    if not backend or "inline" in backend:  # a kernel sets the second by itself
+    if not backend or "inline" in backend:  # a Jupyter kernel sets an inline backend itself
         return "ok", "in a notebook they appear below the cells"
     found = f"MPLBACKEND is {backend}: notebooks without the line %matplotlib inline show none"
-    if "for backend" in _failure("matplotlib"):  # no name of a backend at all
+    if "for backend" in _failure("matplotlib"):  # not the name of a backend
         return "wrong", f"MPLBACKEND is {backend}: {_failure('matplotlib')}", advice.setting("MPLBACKEND", "")
     return "note", found, advice.setting("MPLBACKEND", "")
 
@@ -181,7 +181,7 @@ def _mnist():
         return "wrong", str(error), advice.python(f'-c "{delete}; {load}"')
     if [file.stat().st_size for file in files] == [size for size, _ in _download.OFFICIAL.values()]:
         return "ok", f"4 files with the official checksums in {folder}"
-    return "note", "{:,} and {:,} images in {} are not all of MNIST: other numbers".format(*counts, folder)
+    return "note", "{:,} and {:,} images in {} are not all of MNIST: numbers will differ".format(*counts, folder)
 
 
 def _models():

@@ -9,7 +9,7 @@ from vae_tutorial.cli._options import build, describe_data, describe_model, seed
 def describe(p):
     """Add the command's options to its parser."""
     p.add_argument(
-        "what", metavar="NAME_OR_FILE", help="a shipped model, or the checkpoint of a model as described by:"
+        "what", metavar="NAME_OR_FILE", help="a shipped model, or a checkpoint, with the model's options as in training"
     )
     describe_model(p)
     describe_data(p)
@@ -20,7 +20,7 @@ def describe(p):
 
 
 def run(arguments) -> int:
-    """Print ELBO, its parts and log p(x) of test images, with what speaks against the last; return 0."""
+    """Print ELBO, its parts and log p(x) of test images, the last with diagnostics; return 0."""
     images = _checks.whole("--images", arguments.images, least=2)
     if arguments.what in pretrained.names():
         model = pretrained.load(arguments.what)

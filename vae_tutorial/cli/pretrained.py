@@ -1,4 +1,4 @@
-"""``python -m vae_tutorial pretrained``: train shipped models anew, and compare them with their cards."""
+"""``python -m vae_tutorial pretrained``: retrain shipped models, and compare them with their cards."""
 
 from vae_tutorial import pretrained
 from vae_tutorial.cli._options import path
@@ -10,11 +10,11 @@ def describe(p):
     p.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(pretrained.names())} (default: all)")
     p.add_argument("--folder", type=path, default="build/pretrained", help="where they go (default: %(default)s)")
     p.add_argument("--install", action="store_true", help="put them in the place of the shipped ones")
-    p.add_argument("--measure", action="store_true", help="do not train; measure the shipped ones anew")
+    p.add_argument("--measure", action="store_true", help="do not train; measure the shipped ones again")
 
 
 def run(arguments) -> int:
-    """Train the shipped models anew; return 1 where one differs from its card, else 0."""
+    """Retrain the shipped models; return 1 where one differs from its card, else 0."""
     different = False
     for name in arguments.names or pretrained.names():
         print(f"{name}: {pretrained.recipe(name)}", flush=True)

@@ -27,7 +27,7 @@ def describe(p):
         metavar="FRACTION",
         help="share of the training in which beta rises from 0",
     )
-    p.add_argument("--free-bits", type=float, default=0.0, help="nats of KL in each latent dimension without a price")
+    p.add_argument("--free-bits", type=float, default=0.0, help="nats of KL in each latent dimension without a penalty")
     p.add_argument(
         "--average", type=float, metavar="DECAY", help="of an exponential moving average of the weights, such as 0.999"
     )
@@ -39,14 +39,16 @@ def describe(p):
         choices=("cpu", "cuda", "mps"),
         help="default: cuda where PyTorch finds it, else cpu; mps only if asked for",
     )
-    p.add_argument("--checkpoint", type=path, metavar="FILE", help="to write the whole state to after each epoch")
-    p.add_argument("--resume", type=path, metavar="FILE", help="the checkpoint to go on from")
+    p.add_argument("--checkpoint", type=path, metavar="FILE", help="file for the whole state, written after each epoch")
+    p.add_argument("--resume", type=path, metavar="FILE", help="the checkpoint to resume from")
 
 
 def run(arguments) -> int:
     """Train, say how well the test images are described, and return the exit status."""
     if not 0 <= arguments.warm_up <= 1:
         raise ValueError(f"--warm-up must be a fraction from 0 to 1; got {arguments.warm_up}")
+    if arguments.average is not None and not 0 <= arguments.average < 1:
+        raise ValueError(f"--average must be a decay from 0 to below 1, such as 0.999; got {arguments.average}")
     place = distributed.join(_device(arguments.device))
     if arguments.batch_size % place.world:
         raise ValueError(f"--batch-size {arguments.batch_size} cannot be shared by {place.world} processes")

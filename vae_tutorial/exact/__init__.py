@@ -1,4 +1,4 @@
-"""Models whose p(x) is known: what a bound, an estimate or a network says can be held against the truth.
+"""Models whose p(x) is known, to compare a bound, an estimate or a network with the truth.
 
 ``LinearGaussian`` has everything in closed form, ``GridLatent`` by quadrature over a latent of one or two dimensions,
 ``BernoulliMixture`` by a sum over its components. ``curved`` is the course's small example of a GridLatent. Each is a

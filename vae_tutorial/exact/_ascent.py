@@ -1,4 +1,4 @@
-"""The ascent to the diagonal Gaussian of largest ELBO, from several places at once."""
+"""Gradient ascent to the diagonal Gaussian of largest ELBO, from several starting points at once."""
 
 import torch
 
@@ -6,7 +6,7 @@ import torch
 def ascend(elbo, x, mu, logvar, steps):
     """Return mu, logvar ``(B, Z)`` and their ELBO ``(B,)`` after at most ``steps`` steps of natural gradient.
 
-    ``elbo``: the function (x, mu, logvar) to ELBOs. A row whose ELBO falls takes its step back and halves its rate.
+    ``elbo``: the function (x, mu, logvar) to ELBOs. A step that lowers a row's ELBO is undone, and its rate halved.
     Source: Khan and Rue (2023), The Bayesian learning rule.
     """
 
@@ -17,12 +17,12 @@ def ascend(elbo, x, mu, logvar, steps):
             return value.detach(), *torch.autograd.grad(value.sum(), (mu, logvar))
 
     eps = torch.finfo(x.dtype).eps
-    rows = torch.arange(len(x))  # those that still move
+    rows = torch.arange(len(x))  # those that have not converged
     height, slope_mu, slope_logvar = slopes(rows, mu, logvar)
     rate = torch.ones_like(mu[:, :1])
     for _ in range(steps):
-        # The natural gradient: precision first, then the mean by it. The ELBO is stationary where the precision is
-        # (1 - 2 slope_logvar) times what it was; at most tenfold, as that can be negative between two modes.
+        # The natural gradient multiplies the precision by 1 - 2 slope_logvar, clamped because that can be negative
+        # between two modes; then it moves the mean by the new variance times slope_mu.
         change = -torch.log((1 - 2 * rate[rows] * slope_logvar[rows]).clamp(0.1, 10))
         new_logvar = logvar[rows] + change
         step = rate[rows] * new_logvar.exp() * slope_mu[rows]

@@ -50,9 +50,10 @@ class BernoulliMixture:
         ``components``: K; each begins halfway between the mean image and an example chosen by ``seed``. Stops after
         ``iterations``, or when the mean of log p(x) gains less than ``tolerance``. ``history``, an attribute of the
         result, holds that mean after each iteration.
-        ``pseudo_count``: of imagined examples in each component that have a pixel on, and as many that have it off. One
-        half is the estimate of Krichevsky and Trofimov (1981). With 0 the likelihood never falls.
-        A component that no example belongs to is put on the one that the model explains worst, if that is a gain.
+        ``pseudo_count``: added, in each component, to the number of examples that have a pixel on and to that of those
+        that have it off (smoothing). One half is the estimate of Krichevsky and Trofimov (1981). With 0 the likelihood
+        never falls.
+        An empty component is moved to the example of lowest log p(x), if that raises the likelihood.
         Raises ValueError for unusable arguments.
         Source: Dempster, Laird and Rubin (1977); Bishop (2006), equations 9.56 to 9.60.
         """
@@ -110,7 +111,7 @@ class BernoulliMixture:
         # log p(x) (N,) and p(z = k | x) (N, K)
         joint = self._log_joint(pixels)
         highest = joint.amax(1, keepdim=True)
-        # What is below exp(-60) changes no sum, but a product with numbers near 1e-40 takes four times as long.
+        # Terms below exp(-60) change no sum, but products with subnormal numbers take four times as long.
         relative = F.threshold(joint - highest, -60, -math.inf).exp_()
         total = relative.sum(1, keepdim=True)
         return (highest + total.log())[:, 0], relative / total
@@ -139,7 +140,7 @@ class BernoulliMixture:
 
 
 def _inside(probs):
-    # As near to 0 and 1 as the logarithms stay finite. Within these limits it is still the best estimate.
+    # Clamped so that the logarithms stay finite. Within these limits it is still the best estimate.
     eps = torch.finfo(probs.dtype).eps
     return probs.clamp(eps, 1 - eps)
 

@@ -16,8 +16,8 @@ _LOG_2PI = math.log(2 * math.pi)
 def parabola(z: Tensor) -> Tensor:
     """Return the curved decoder of the course, (z / 2, z^2 - 1): ``(..., 1)`` to ``(..., 2)``.
 
-    For z ~ N(0, 1) both outputs have mean 0, and they are uncorrelated though one z makes both. The half lets the two
-    arms stand so close that noise of 0.3 can hide from which of them an x above the vertex, (0, -1), came.
+    For z ~ N(0, 1) both outputs have mean 0, and they are uncorrelated though one z makes both. With z / 2 the two arms
+    are so close that noise of 0.3 can hide from which of them an x above the vertex, (0, -1), came.
     """
     return torch.cat([z / 2, z.square() - 1], -1)
 
@@ -40,6 +40,6 @@ def curved(noise_std: float = 0.3, **grid) -> GridLatent:
     """Return the course's small model: z ~ N(0, 1), x ~ N(parabola(z), noise_std^2 I), as :class:`GridLatent`.
 
     ``grid``: points, extent and dtype. x is ``(B, 2)``. Well above the vertex, as at (0, 0.5), both signs of z
-    explain x, and p(z | x) has two modes; on an arm, as at (1, 3), one sign has it all, the narrower the further out.
+    explain x, and p(z | x) has two modes; on an arm, as at (1, 3), only one sign does; p(z | x) narrows outwards.
     """
     return GridLatent(parabola, gaussian_log_likelihood(noise_std), latent_dim=1, **grid)

@@ -17,7 +17,7 @@ from vae_tutorial.information import gaussian_kl
 __all__ = ["GridLatent", "KLSplit"]
 
 _LOG_2PI = math.log(2 * math.pi)
-_PIECE = 2**21  # numbers in one piece of a long calculation: few enough for the processor's cache
+_PIECE = 2**21  # numbers in one chunk of a long calculation, which fits into the CPU cache
 
 
 class KLSplit(NamedTuple):
@@ -65,7 +65,7 @@ class GridLatent:
         self.spacing = 2 * self.extent / (points - 1)
         self.z, self.log_cell = _lattice(points, self.extent, latent_dim, dtype)
         self.log_p_z = _log_normal(self.z)
-        # Round each q(z | x) a grid of its own, in its standard deviations: a narrow q is as exact as a wide one.
+        # A second grid, in standard deviations round the mean of each q(z | x): a narrow q is as exact as a wide one.
         self._t, log_cell = _lattice(281 if latent_dim == 1 else 29, 7.0, latent_dim, dtype)
         self._log_q_t = _log_normal(self._t)
         self._weight = (self._log_q_t + log_cell).exp()
@@ -80,14 +80,14 @@ class GridLatent:
         return self._integral(self.log_joint(x))
 
     def error(self, x: Tensor) -> Tensor:
-        """Return what :meth:`log_prob` may be wrong by, ``(B,)``, nats: from the spacing and from the extent.
+        """Return an estimate of the error of :meth:`log_prob`, ``(B,)``, nats: from the spacing and from the extent.
 
-        Spacing: how far the sum over every second point alone is off, from whichever point one begins. A narrow
-        posterior midway between two points escapes that, but not the sums over every third: where these are off by more
-        than a nat, that counts, else its ninth power, to which a third of the spacing brings it for a Gaussian.
-        Extent: what log p(x) would gain from outside, as a grid of twice the extent and spacing sees it.
-        For smooth decoders far above the true error, for kinked ones (ReLU) of its size; blind beyond twice the extent,
-        and to rounding. Costs two calls of log_prob.
+        Spacing: the largest change when only every second point is summed, from either start. It misses a narrow
+        posterior midway between two points, but the sums over every third point do not. A change of theirs above one
+        nat counts as it is; below, its ninth power counts, since for a Gaussian a third of the spacing raises the error
+        to the ninth power. Extent: what log p(x) gains from outside, on a grid of twice the extent and spacing.
+        For smooth decoders it is far above the true error, for ReLU decoders, with their kinks, of the same size. It
+        does not see beyond twice the extent, nor rounding errors. Costs two calls of log_prob.
         """
         joint = self.log_joint(x)
         log_p_x = self._integral(joint)
@@ -107,7 +107,7 @@ class GridLatent:
         """Return the ELBO of q(z | x) = N(mu, diag exp logvar), ``(B,)``, for ``mu`` and ``logvar`` of ``(B, Z)``.
 
         E_q[log p(x | z)] is an integral over mu +- 7 standard deviations; KL(q || p(z)) is exact. The kinks of a
-        ReLU network leave an error of about 0.001 nats on MNIST in two dimensions; smooth decoders none to speak of.
+        ReLU network leave an error of about 0.001 nats on MNIST in two dimensions; smooth decoders a negligible one.
         """
         mu, logvar = self._check(x, mu, logvar)
         _, log_p_x_given_z = self._around(x, mu, logvar)
@@ -128,8 +128,8 @@ class GridLatent:
         """Return the ``mu`` and ``logvar``, ``(B, Z)``, of the diagonal Gaussian of largest ELBO for each x.
 
         Ascends by natural gradient, at most ``steps`` times, from each of the ``starts`` highest modes of p(z | x) on
-        the grid and from its mean and variance; the highest end wins (of two equally high ones, either). Stops early
-        where nothing moves any more.
+        the grid and from its mean and variance; the best result is returned (of two equally good ones, either). Stops
+        early on convergence.
         Source: Khan and Rue (2023), The Bayesian learning rule.
         """
         numbers = x[:1].numel() * (starts + 1) * len(self._t)
@@ -153,7 +153,7 @@ class GridLatent:
         if not points <= most:
             raise ValueError(
                 f"q(z | x) has standard deviations down to {sigma.min().item():.2g} and reaches out to {extent:.3g}: "
-                f"the grid would have {points} points along each axis; {most} are the most"
+                f"the grid would have {points} points along each axis; at most {most} are allowed"
             )
         line, log_width = _lattice(points, extent, 1, self.dtype)  # (points, 1), (points,)
         entropy_given_x, mass = 0.0, torch.zeros(points**self.latent_dim, dtype=self.dtype)
@@ -172,7 +172,7 @@ class GridLatent:
         )
 
     def _log_likelihood(self, x, z):
-        # (T, 1 or B, Z) -> (T, B) on the CPU, in pieces over T
+        # (T, 1 or B, Z) -> (T, B) on the CPU, in chunks over T
         if x.ndim < 1 or not x.is_floating_point():
             raise ValueError(f"x must be floating numbers of shape (B, ...); got {tuple(x.shape)}, {x.dtype}")
         pieces = z.to(x.dtype).split(max(1, _PIECE // max(1, x.numel())))
@@ -185,7 +185,7 @@ class GridLatent:
         return values.cpu().to(self.dtype)  # in this order: Apple's GPUs have no float64
 
     def _around(self, x, mu, logvar):
-        # Else the decoder's weights, which have a gradient too, would keep the whole grid's graph in memory.
+        # Otherwise autograd would keep the graph of the whole grid in memory for the decoder's weights.
         with torch.set_grad_enabled(torch.is_grad_enabled() and (mu.requires_grad or logvar.requires_grad)):
             z = mu + torch.exp(0.5 * logvar) * self._t[:, None]  # (T, B, Z)
             return z, self._log_likelihood(x, z)
@@ -226,7 +226,7 @@ class GridLatent:
         p = (joint + self.log_cell[:, None]).softmax(0)
         mean = p.T @ self.z  # (B, Z)
         variance = (p.T @ self.z.square() - mean.square()).clamp_min(self.spacing**2)
-        # As narrow as the grid can tell: the first step sets the variance that the curvature at the mode asks for.
+        # Start as narrow as the spacing: the first step sets the variance by the curvature at the mode.
         narrow = torch.full_like(modes, 2 * math.log(self.spacing))
         return torch.cat([modes, mean[None]]), torch.cat([narrow, variance.log()[None]])
 

@@ -31,8 +31,8 @@ def surviving_directions(eigenvalues: Tensor, noise_var: float | Tensor) -> Tens
 class LinearGaussian:
     """p(z) = N(0, I), p(x | z) = N(x; W z + b, noise_var I): probabilistic PCA, a VAE with a linear decoder.
 
-    ``W``: ``(D, Z)``; ``b``: ``(D,)``; ``noise_var``: a positive number or tensor of one. Kept under these names, and
-    read anew by every method; results have the dtype and device of ``W``, and a gradient where these have one.
+    ``W``: ``(D, Z)``; ``b``: ``(D,)``; ``noise_var``: a positive number or tensor of one. Kept as attributes, which
+    every method reads again; results have the dtype and device of ``W``, and a gradient where these have one.
     Raises ValueError for wrong shapes, for a ``noise_var`` that is not positive, and for x of another shape or dtype.
     Source: Tipping and Bishop (1999), Probabilistic principal component analysis, sections 3.1 and 3.2.
     """
@@ -49,8 +49,8 @@ class LinearGaussian:
 
         ``x``: ``(N, D)``. ``latent_dim``: Z, below D, or up to D where ``noise_var`` is given. Then W is the best for
         that noise, and its columns are zero from the first direction in which x varies no more than the noise.
-        Columns stand in order of falling variance; the largest entry of each is positive.
-        The covariance is the mean over N of squares, not over N - 1: that is the one of largest likelihood.
+        Columns are in order of decreasing variance; the largest entry of each is positive.
+        The covariance divides by N, not by N - 1: that is the one of largest likelihood.
         Raises ValueError for unusable arguments, and where x varies in so few directions that no maximum exists.
         """
         if x.ndim != 2 or not x.is_floating_point() or len(x) == 0:
@@ -69,7 +69,7 @@ class LinearGaussian:
             if not noise_var > 10 * torch.finfo(x.dtype).eps * eigenvalues[0]:
                 raise ValueError(
                     f"x varies in at most latent_dim = {latent_dim} directions, so that the likelihood grows without "
-                    "end as the noise goes to 0: give noise_var, a smaller latent_dim or more examples"
+                    "bound as the noise goes to 0: give noise_var, a smaller latent_dim or more examples"
                 )
         else:
             _check_noise_var(noise_var)
@@ -129,9 +129,9 @@ class LinearGaussian:
         return self.elbo(x, self._posterior(x)[0], self.encoder()[2])
 
     def directions(self) -> Tensor:
-        """Return the variance of x that each principal direction of W explains, ``(Z,)``, falling; 0 means ignored.
+        """Return the variance of x that each principal direction of W explains, ``(Z,)``, decreasing; 0 means ignored.
 
-        These are the eigenvalues of W^T W. What is below the rounding of the largest is given as 0.
+        These are the eigenvalues of W^T W. Those below the rounding error of the largest are returned as 0.
         """
         values = torch.linalg.eigvalsh(self.W.T @ self.W).flip(0)
         return values.where(values > max(self.W.shape) * torch.finfo(values.dtype).eps * values[0], 0)

@@ -1,4 +1,4 @@
-"""Explorers: what is better moved than read. Each works in the page without a kernel, in Jupyter and in Colab.
+"""Explorers: interactive widgets. Each works in a web page without a kernel, in Jupyter and in Colab.
 
 ``explorers.KLExplorer()`` as the last line of a cell shows one. Its values are traits: set them, and the picture
 follows; move the picture, and they follow. ``numbers()`` gives what its table shows, computed by the package.

@@ -1,4 +1,4 @@
-"""What all explorers share: their JavaScript, their state, and how they stand in a page that has no kernel."""
+"""What all explorers share: their JavaScript, their state, and how they are shown in a page without a kernel."""
 
 import base64
 import html
@@ -18,13 +18,13 @@ __all__ = ["Explorer", "Number", "Numbers", "Plot", "Whole", "script"]
 
 
 def script(name):
-    """Return an explorer's module as one text, the shared one written in: widgets know no relative imports."""
+    """Return an explorer's module with shared.js inlined: a widget's module cannot import relative paths."""
     shared = re.sub(r"^export ", "", (STATIC / "shared.js").read_text("utf-8"), flags=re.MULTILINE)
     return shared + re.sub(r"^import [^;]*shared\.js\";\n", "", (STATIC / f"{name}.js").read_text("utf-8"))
 
 
 class Number(traitlets.Float):
-    """A finite number, of Python, NumPy or torch. NaN would pass every bound."""
+    """A finite number, of Python, NumPy or torch. NaN is refused: it would pass min and max."""
 
     def validate(self, obj, value):
         return _finite(self.name, super().validate(obj, _plain(value)))
@@ -39,7 +39,7 @@ class Whole(traitlets.Int):
 
 def _plain(value):
     value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
-    return str(value) if isinstance(value, bool) else value  # traitlets would take True for 1
+    return str(value) if isinstance(value, bool) else value  # traitlets would accept True as 1
 
 
 def _finite(name, value):
@@ -51,7 +51,7 @@ def _finite(name, value):
 class Numbers(traitlets.TraitType):
     """Finite numbers, from a list, an array or a tensor; as many as the tag ``count`` says, else at least one.
 
-    Kept as a tuple: nobody hears of a change within a list.
+    Stored as a tuple: a change inside a list would notify no observer.
     """
 
     def validate(self, obj, value):
@@ -69,9 +69,9 @@ class Explorer(anywidget.AnyWidget):
 
     A subclass has a ``module``, the name of its JavaScript; ``words``; values to move, traits tagged ``sync``;
     :meth:`numbers`, what the module shows for them, computed here by the package; and :meth:`picture`, for where no
-    script runs. What it finds out by itself is a trait that is ``read_only``.
+    script runs. What it computes itself is a trait that is ``read_only``.
 
-    An unknown keyword raises TypeError, an unknown name that is set AttributeError, a value that cannot be TraitError.
+    An unknown keyword raises TypeError, setting an unknown name AttributeError, an invalid value TraitError.
     """
 
     # title; before the first move a question, choices with the reply to each, and the task in between; rows of the
@@ -87,7 +87,7 @@ class Explorer(anywidget.AnyWidget):
     _css = CSS
 
     def __init_subclass__(cls, **named):
-        if "module" in cls.__dict__:  # not in the classes that traitlets makes on the way
+        if "module" in cls.__dict__:  # not in the subclasses that add_traits makes
             cls._esm = script(cls.module)
         super().__init_subclass__(**named)
 
@@ -114,7 +114,7 @@ class Explorer(anywidget.AnyWidget):
         raise NotImplementedError
 
     def state(self):
-        """Return the values that travel to the page, as JSON knows them; bytes as base64."""
+        """Return the values that are sent to the page, as JSON types; bytes as base64."""
         values = {name: getattr(self, name) for name in self._own()}
         return {
             name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
@@ -130,7 +130,7 @@ class Explorer(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **named):
         bundle, metadata = super()._repr_mimebundle_(**named) or ({}, {})
-        if "google.colab" not in sys.modules:  # Colab would take the HTML, and has a kernel for the widget
+        if "google.colab" not in sys.modules:  # Colab would show the HTML, not the widget
             bundle["text/html"] = self._page()
         return bundle, metadata
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 STATIC = Path(__file__).parent / "static" / "explorers"
 CSS = (STATIC / "explorers.css").read_text("utf-8")
-# The colours of the light theme: the first rule of the style sheet, which does not reach into an <img>.
+# The colours of the light theme: the first rule of the style sheet, which does not apply inside an <img>.
 COLORS = dict(re.findall(r"--vx-(\w+): (#\w+);", CSS[: CSS.index("}")]))
 INK = "#222222"
 
@@ -15,8 +15,8 @@ INK = "#222222"
 class Plot:
     """A static plot as SVG, in the form that ``shared.js`` draws: lines are arrays of x and of y.
 
-    No wider than a phone, so that its text has its size everywhere. ``label``: its text alternative. As a string it is
-    an <img>: where a page is cleaned of SVG (an untrusted notebook in JupyterLab) or has no style sheet (nbconvert),
+    No wider than a phone, so that its text is never scaled down. ``label``: its text alternative. As a string it is
+    an <img>: where SVG is sanitized away (an untrusted notebook in JupyterLab) or no style sheet is loaded (nbconvert),
     picture, colours and text alternative stay.
     """
 
@@ -30,7 +30,7 @@ class Plot:
         self.parts.append(f"<path fill='none' stroke='{INK}' stroke-opacity='.3' d='M{left} {top}V{bottom}H{right}'/>")
 
     def scale(self, axis, values):
-        """Number one axis, "x" or "y", at the values."""
+        """Add tick labels to one axis, "x" or "y", at the values."""
         for value in values:
             if axis == "x":
                 self.text(value, self.y[0], f"{value:g}", dy=18)
@@ -66,7 +66,7 @@ class Plot:
         self.parts.append(f"<circle fill='{COLORS.get(name, INK)}' {place} r='{r}'/>")
 
     def dots(self, places, color, size=4):
-        """Many dots of one colour, given as CSS knows it, as one node."""
+        """Many dots of one colour, a CSS colour, as one node."""
         drawn = "".join(f"M{self._x(a):.0f} {self._y(b):.0f}h0" for a, b in places)
         self.parts.append(f"<path stroke='{color}' stroke-width='{size}' stroke-linecap='round' d='{drawn}'/>")
 
@@ -89,7 +89,7 @@ class Plot:
         )
 
     def __str__(self):
-        source = quote(self.svg(), safe=" =:/;,()'")  # what a URL in double quotes may hold; the rest as %XX
+        source = quote(self.svg(), safe=" =:/;,()'")  # characters allowed in a quoted URL; the rest is percent-encoded
         width, height = self.size
         return (
             f'<img class="vx-plot" alt="{html.escape(self.label)}" width="{width}" height="{height}" '

@@ -19,7 +19,7 @@ OBSERVATIONS = {
 
 
 class _Whole(dict):
-    """Noises that are set as a whole: nobody hears of a change within a dict."""
+    """Noises that are set as a whole: a change inside a dict would notify no observer."""
 
     def __setitem__(self, key, value):
         raise TypeError(f"set noises as a whole: explorer.noises = {{**explorer.noises, {key!r}: {value!r}}}")
@@ -35,7 +35,7 @@ class ELBOExplorer(Explorer):
 
     ``decoder``: "straight", z ~ N(0, 1) and x ~ N(weight z + bias, noise squared), the companion of chapter 3; or
     "curved", x ~ N((z / 2, z^2 - 1), noise squared I), :func:`vae_tutorial.exact.curved`. ``noises`` (from 0.1 to 3),
-    ``weight`` and ``bias`` are theirs; what puts the best q of an observation where the sliders do not reach is
+    ``weight`` and ``bias`` are theirs; values that put the best q of an observation beyond the sliders are
     refused. ``points``: for each decoder the name, the x and the best q (its mean and std, found here) of three
     observations; ``point`` says which of them.
     """
@@ -132,7 +132,7 @@ class ELBOExplorer(Explorer):
         return value
 
     def _follow(self, _=None):
-        """Find the best q of each observation anew."""
+        """Recompute the best q of each observation."""
         now = {key: getattr(self, key) for key in ("weight", "bias", "noises")}
         points = {
             decoder: [{"name": name, "x": x, "best": self._best(decoder, x, **now)} for name, x in some]

@@ -69,7 +69,7 @@ class EntropyExplorer(Explorer):
         certain, nothing has to be said, and its word is empty.
         """
         total = 0.0
-        for weight in self.weights:  # one after the other, as JavaScript adds: the same ties, the same words
+        for weight in self.weights:  # in JavaScript's order: the same rounding, so the same ties and words
             total += weight
         p = torch.tensor([weight / total for weight in self.weights], dtype=torch.float64)
         possible = p > 0

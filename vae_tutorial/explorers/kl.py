@@ -10,8 +10,8 @@ from torch.distributions import Normal
 
 from vae_tutorial.explorers._base import Explorer, Number, Numbers, Plot
 
-WIDTHS = 10  # standard deviations that an integral reaches to both sides: beyond lies less than 1e-22 of the mass
-STEPS = 40  # steps of the quadrature in the narrowest width of all
+WIDTHS = 10  # standard deviations of an integral to either side: less than 1e-22 of the mass is beyond
+STEPS = 40  # quadrature steps per narrowest standard deviation
 
 
 class KLExplorer(Explorer):
@@ -88,7 +88,7 @@ class KLExplorer(Explorer):
         return value
 
     def _follow(self, _=None):
-        """Find anew what depends on the bumps, and bring q within its bounds."""
+        """Recompute what depends on the bumps, and clamp q to its bounds."""
         with self.hold_trait_notifications():
             bounds = self._reach()
             self.set_trait("bounds", bounds)

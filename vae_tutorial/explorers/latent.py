@@ -12,7 +12,7 @@ from vae_tutorial.explorers._base import Explorer, Number, Plot, Whole
 
 EDGE = 4  # the plane is shown from -4 to 4, both ways
 NEAR = 0.25  # a code within this distance of z counts as near
-UNIT = 4096  # codes travel as whole numbers of 1/4096, in 16 bits: from -8 to 8
+UNIT = 4096  # codes are sent as int16, in units of 1/4096: from -8 to 8
 CODES = 2000
 # One colour a class, 0 to 9.
 COLORS = ["#1f77b4", "#d9650b", "#2a932a", "#d13438", "#8f62c0", "#8c5a4c", "#cf5bab", "#7a7f86", "#8c8f12", "#0f95a6"]
@@ -119,7 +119,7 @@ class LatentExplorer(Explorer):
         return str(plot)
 
     def _places(self):
-        """For each class, the code with the most neighbours of its class, less those of others, off the places so far.
+        """For each class, the code with the most neighbours of its class minus half those of others, off former places.
 
         A median would not do: the codes of a class may lie in two clouds, and the median between them.
         """
@@ -144,7 +144,7 @@ def _test_codes():
 
 
 def _checked(codes, labels):
-    """Codes ``(N, 2)``, rounded as they travel, and labels ``(N,)``, as tensors on the CPU; else ValueError."""
+    """Codes ``(N, 2)``, rounded as they are sent, and labels ``(N,)``, as tensors on the CPU; else ValueError."""
     codes, labels = (
         v.detach().cpu() if hasattr(v, "detach") else torch.as_tensor(np.asarray(v)) for v in (codes, labels)
     )

@@ -1,4 +1,4 @@
-"""A panel that trains a VAE at the reader's beta, and keeps what each run came to (chapter 12). It needs a kernel."""
+"""A panel that trains a VAE at the reader's beta, and keeps the result of each run (chapter 12). It needs a kernel."""
 
 import base64
 import contextlib
@@ -55,7 +55,7 @@ class TrainingPanel(widgets.VBox):
         self.view = widgets.HTML()
         self._images, self._test, self._hidden = images, test, hidden
         self._note, self._busy, self._stopped = "", threading.Lock(), threading.Event()
-        # In a thread, the kernel stays free: a press while it trains is heard at once, and not after the training.
+        # A thread leaves the kernel free: a click during a training is handled at once, not after it.
         self.button.on_click(lambda _: threading.Thread(target=self.train, daemon=True).start())
         self.halt.on_click(lambda _: self._stopped.set())
         buttons = widgets.HBox([self.button, self.halt])
@@ -76,7 +76,7 @@ class TrainingPanel(widgets.VBox):
     def _repr_mimebundle_(self, **named):
         # Colab has ipywidgets 7, which display themselves in another way and have no such method.
         bundle = getattr(super(), "_repr_mimebundle_", lambda **_: {})(**named)
-        if "google.colab" not in sys.modules:  # Colab would take the HTML, and has a kernel for the widget
+        if "google.colab" not in sys.modules:  # Colab would show the HTML, not the widget
             bundle["text/html"] = _WITHOUT_A_KERNEL
         return bundle
 
@@ -110,7 +110,7 @@ class TrainingPanel(widgets.VBox):
         images, test = _checks.images(images, model, "images", keep_bytes=True), _checks.images(test, model, "test")
         optimizer, generator = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True), torch.Generator()
         history = training.History()
-        with contextlib.suppress(KeyboardInterrupt):  # what came before it is whole
+        with contextlib.suppress(KeyboardInterrupt):  # the completed epochs are kept
             for epoch in range(1, epochs + 1):
                 self.message.value = f"Epoch {epoch} of {epochs}, beta {beta:.3g}. {self._note}"
                 if self._stopped.is_set():
@@ -152,7 +152,7 @@ class TrainingPanel(widgets.VBox):
 
 
 class _Drawn(TorchFunctionMode):
-    """Lets layers draw their first weights from ``generator``: torch's global one belongs to the notebook.
+    """Draws layers' first weights from ``generator``: torch's global one belongs to the notebook.
 
     Holds in this thread alone. For the same seed the weights are those that torch.manual_seed would give.
     """

@@ -64,7 +64,7 @@ class ReparameterizationExplorer(Explorer):
         return noise
 
     def estimates(self):
-        """Return what each draw says of the gradient, ``(score, path)``, each ``(samples,)``, by autograd."""
+        """Return each draw's estimates of the gradient, ``(score, path)``, each ``(samples,)``, by autograd."""
         eps = torch.tensor(self.noise[: self.samples], dtype=torch.float64)
         mu = torch.full_like(eps, self.mu).requires_grad_()  # one for each draw
         z = mu + self.sigma * eps

@@ -86,7 +86,7 @@ class TradeOffExplorer(Explorer):
 
     def picture(self):
         """Return originals, reconstructions and samples, and the rate-distortion curve, each as an <img>."""
-        from PIL import Image  # not above: what builds the book's reference has no Pillow
+        from PIL import Image  # not above: Pillow is not installed where the API reference is built
 
         shown = f"At beta {self.beta:g}, in rows: ten test digits, their reconstructions, ten samples from the prior."
         here = 20 * 784 * BETAS.index(self.beta)

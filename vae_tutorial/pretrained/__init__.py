@@ -1,6 +1,6 @@
 """The trained models that come with the package: ``load`` one, and see on its ``card`` what was measured on it.
 
-``shipped`` is what a chapter uses; ``making`` trains them anew, and measures them.
+``shipped`` is what a chapter uses; ``making`` retrains and measures them.
 """
 
 from vae_tutorial.pretrained.making import remeasure, train

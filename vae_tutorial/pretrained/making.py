@@ -1,6 +1,6 @@
-"""How the shipped models are made: trained by their recipes, measured, compared with their cards, put in their place.
+"""How the shipped models are made: trained by their recipes, measured, compared with their cards, installed.
 
-For the maintainer; ``make pretrained`` trains all anew.
+For the maintainer; ``make pretrained`` retrains all.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def train(
     samples: int = 500,
     progress: bool = True,
 ) -> Card:
-    """Train a shipped model anew by its recipe into ``folder``, measure it, and return its :class:`Card`.
+    """Retrain a shipped model by its recipe into ``folder``, measure it, and return its :class:`Card`.
 
     ``images``: uint8 ``(N, 1, 28, 28)``; ``test``: black and white. Where one is left out, MNIST and the ledger's test
-    binarization. A training that was cut off goes on from ``folder``. Written are NAME.safetensors and NAME.json; the
-    shipped ones stay as they are. Raises KeyboardInterrupt after Ctrl-C, with the checkpoint whole.
+    binarization. An interrupted training resumes from ``folder``. Written are NAME.safetensors and NAME.json; the
+    shipped ones stay as they are. Raises KeyboardInterrupt after Ctrl-C, with the checkpoint intact.
     """
     how, folder = recipe(name), _made(folder)
     images = data.load("mnist", "train", strict=True).images if images is None else images
@@ -78,7 +78,7 @@ def write_weights(model: nn.Module, path: str | os.PathLike) -> None:
 
 
 def measure(name: str, folder: str | os.PathLike, test: Tensor, seconds: float, samples: int = 500) -> Card:
-    """Return the :class:`Card` of the model whose weights stand in ``folder``, from black-and-white test images."""
+    """Return the :class:`Card` of the model whose weights are in ``folder``, from black-and-white test images."""
     model = shipped.read(name, folder, check=False)
     generator = torch.Generator().manual_seed(0)
     parts = evaluation.rate_distortion(model, test, samples=10, generator=generator)
@@ -120,7 +120,7 @@ def measure(name: str, folder: str | os.PathLike, test: Tensor, seconds: float, 
 
 
 def remeasure(name: str, folder: str | os.PathLike, *, test: Tensor | None = None, samples: int = 500) -> Card:
-    """Measure the shipped model anew, without training, and write its card into ``folder``; return it.
+    """Measure the shipped model again, without training, and write its card into ``folder``; return it.
 
     Machine and seconds stay those of the training. ``test``: black and white; the ledger's where it is left out.
     """

@@ -20,7 +20,7 @@ __all__ = ["Card", "PretrainedError", "build", "card", "command", "load", "names
 
 FOLDER = Path(__file__).parents[1] / "weights"
 _DEFAULTS = {"batch_size": 128, "lr": 1e-3, "beta": 1.0, "average": 0.999, "seed": 0}
-_ANEW = "Install the package anew"
+_ANEW = "Reinstall the package"
 
 
 class PretrainedError(RuntimeError):
@@ -33,12 +33,11 @@ class Card(NamedTuple):
     ``elbo``, ``rate``, ``distortion``, ``log_p``, ``log_p_encoder``: ``evaluation.Mean``. ``log_p`` is the best
     estimate here: a sum over a grid for two latent dimensions, else importance sampling with ``samples`` draws from a
     refined proposal, whose median effective sample size is ``ess``; ``low`` is the share of images where that is below
-    10, ``change`` what half of the draws lack. For the grid these are None, ``error`` is the largest of an image.
+    10, ``change`` the rise from half to all draws. For the grid these are None, ``error`` is the largest of an image.
     ``log_p_encoder`` is the estimate with as many draws from the encoder's own q; ``ess_encoder`` and ``low_encoder``
-    say how little it can be trusted. What annealing says is in ``stored.load("witnesses")``.
-    ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the
-    image. ``seconds``: of training on ``machine``, the median epoch's times the number of epochs. ``sha256``: of the
-    weights' file.
+    are its diagnostics. The estimate by annealing is in ``stored.load("witnesses")``.
+    ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the image. ``seconds``: of training
+    on ``machine``, the median epoch's times the number of epochs. ``sha256``: of the weights' file.
     """
 
     name: str
@@ -82,7 +81,7 @@ class Card(NamedTuple):
         return f"| card | {self.name} |\n|:--|:--|\n{lines}"
 
     def said_of_the_encoder(self) -> str:
-        """Return the estimate from the encoder's own draws with what speaks against it, as a sentence."""
+        """Return the estimate from the encoder's own draws with its diagnostics, as a sentence."""
         doubt = ", too low: do not trust it" if self.low_encoder >= 0.05 else ""
         few = f"below 10 for {100 * self.low_encoder:.0f} % of images"
         return f"{self.log_p_encoder} (median ESS {self.ess_encoder:.0f} of {self.samples}, {few}{doubt})"
@@ -96,13 +95,13 @@ def names() -> list[str]:
 def recipe(name: str) -> dict:
     """Return how a model is trained, as a dict: the options of ``python -m vae_tutorial train``.
 
-    ``trained_in``: where the shipped weights' layers were computed in less than float32.
+    ``trained_in``: the dtype of the layers' arithmetic, where it was not float32.
     """
     return {**_DEFAULTS, **_known(name)}
 
 
 def command(name: str) -> str:
-    """Return the command that trains a model anew, measures it and compares it with its card."""
+    """Return the command that retrains a model, measures it and compares it with its card."""
     _known(name)
     return f"python -m vae_tutorial pretrained {name}"
 
@@ -126,7 +125,7 @@ def load(name: str, device: str | torch.device = "cpu") -> models.VAE:
 def build(how: dict) -> models.VAE:
     """Return the untrained model of a recipe; its first weights come from the recipe's seed."""
     sizes = {key: how[key] for key in ("latent_dim", "hidden", "channels") if key in how}
-    with torch.random.fork_rng(devices=[]):  # the reader's own random numbers go on as if nothing had been drawn
+    with torch.random.fork_rng(devices=[]):  # the caller's global generator is restored
         torch.default_generator.manual_seed(how["seed"])
         return {"mlp": models.MLPVAE, "conv": models.ConvVAE}[how["model"]](**sizes)
 
@@ -156,7 +155,7 @@ def _card(path):
 
 
 def read(name: str, folder: str | os.PathLike, check: bool = True) -> models.VAE:
-    """Return the model whose weights stand in ``folder``; with ``check``, they must be those of the card there."""
+    """Return the model whose weights are in ``folder``; with ``check``, the card there must match."""
     from safetensors.torch import load as unpacked
 
     path = Path(folder, f"{name}.safetensors")
