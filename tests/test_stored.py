@@ -31,6 +31,7 @@ def test_each_has_a_script_and_a_reader(name):
 
 
 @pytest.mark.process
+@pytest.mark.filterwarnings("ignore::vae_tutorial.data.StandInWarning")
 @pytest.mark.parametrize("name", stored.names())
 def test_each_script_runs(name, tmp_path, monkeypatch):
     """Tiny, into another folder: the same keys come out."""

@@ -128,8 +128,10 @@ class LatentExplorer(Explorer):
         for digit in self._labels.unique().tolist():
             mine = self._labels == digit
             score = close[:, mine].sum(1) - 0.5 * close[:, ~mine].sum(1)
-            for _, *place in places:
-                score[(self._codes - torch.tensor(place)).norm(dim=1) < 0.5] = -torch.inf
+            if places:  # far enough for two labels; where all are too near, the farthest
+                taken = torch.tensor([place for _, *place in places], dtype=self._codes.dtype)
+                near = torch.cdist(self._codes, taken).amin(1)
+                score = torch.where(near < 0.5, near - 1e6, score)
             score[~mine] = -torch.inf
             places.append([digit, *(round(v, 2) for v in self._codes[score.argmax()].tolist())])
         return places
