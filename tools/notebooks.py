@@ -172,8 +172,9 @@ def repeated(path, environment=None):
 
 
 def texts(cell):
-    """What a cell printed, without its pictures and what is on stderr: a warning comes once."""
-    shown = [output for output in cell.outputs if output.get("name") != "stderr"]
+    """What a cell printed, without pictures, stderr and progress bars: a warning or a download comes once."""
+    passing = ("stderr", "application/vnd.jupyter.widget-view+json")
+    shown = [o for o in cell.outputs if not any(key in passing for key in (o.get("name"), *o.get("data", {})))]
     return [output.get("text") or output.get("data", {}).get("text/plain", "") for output in shown]
 
 
