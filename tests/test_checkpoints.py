@@ -97,16 +97,14 @@ VICTIM = textwrap.dedent(
 
 @pytest.mark.process
 def test_a_process_killed_at_random_steps_ends_at_the_same_bits(tmp_path):
-    """SIGKILL after a random number of steps, three times over; 36 steps in all. Then an uninterrupted run."""
-    draw = random.Random(0)
+    """SIGKILL after a random number of the 36 steps, then to the end. And an uninterrupted run."""
     deaths = 0
-    for attempt in range(4):
-        kill_after = draw.randint(7, 17) if attempt < 3 else 10**9
+    for kill_after in (random.Random(0).randint(7, 30), 10**9):
         command = [sys.executable, "-c", VICTIM, str(tmp_path / "killed.pt"), str(kill_after)]
         code = subprocess.run(command, capture_output=True, env=os.environ | {"TQDM_DISABLE": "1"}).returncode
         assert code in (0, -signal.SIGKILL)
         deaths += code == -signal.SIGKILL
-    assert deaths >= 2
+    assert deaths == 1
     subprocess.run([sys.executable, "-c", VICTIM, str(tmp_path / "whole.pt"), "1000000000"], check=True)
     killed, whole = (torch.load(tmp_path / f"{name}.pt.weights", weights_only=True) for name in ("killed", "whole"))
     assert all(torch.equal(killed[key], whole[key]) for key in whole)

@@ -142,8 +142,8 @@ def run(paths):
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def repeated(path, environment=None):
-    """Execute each code cell of a notebook twice in a row; return it with both runs, and what went wrong.
+def repeated(path, environment=None, first=None):
+    """Execute each code cell of a notebook, or its first ones, twice in a row; return both runs, and what went wrong.
 
     Each code cell is followed by its second run, whose id ends in ``-again``. What went wrong is a list of sentences,
     empty where all is well: an error, something on stderr, or a change of the kernel's state, each with the cell's id.
@@ -151,7 +151,7 @@ def repeated(path, environment=None):
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"][:first]
     again = [nbformat.from_dict({**cell, "id": f"{cell.id}-again"}) for cell in code]
     cells = list(itertools.chain.from_iterable(zip(code, again, strict=True)))
     probes = [nbformat.v4.new_code_cell(source=STATE) for _ in cells]
