@@ -44,9 +44,8 @@ def bills(model, x, z, mu, sigma, densities):
 
 def three_densities(codes, components):
     one, mixture = fitted(codes, 1), fitted(codes, components)
-    normal = lambda z: Normal(0.0, 1.0).log_prob(z.double()).sum(1)  # noqa: E731
     return {
-        "N(0, I)": normal,
+        "N(0, I)": lambda z: Normal(0.0, 1.0).log_prob(z.double()).sum(1),
         "one Gaussian": lambda z: log_density(one, z),
         "mixture": lambda z: log_density(mixture, z),
     }, mixture
@@ -129,7 +128,10 @@ def told_classes(reader, ae, vae, x_train, x_test, ae_mixture, vae_mixture, draw
     """T of 10,000 images from each source; ten times the prior reaches where there are hardly any codes."""
     codes, prior = ae.encode(x_train), torch.randn(draws, ae.latent_dim)
     one = MultivariateNormal(codes.mean(0), torch.cov(codes.T, correction=0)).sample((draws,))
-    from_mixture = lambda mixture: torch.from_numpy(mixture.sample(draws)[0]).float()  # noqa: E731
+
+    def from_mixture(mixture):
+        return torch.from_numpy(mixture.sample(draws)[0]).float()
+
     at_test = models.reparameterize(*vae.encode(x_test))[0]
     places = {
         "AE, test codes": (ae, ae.encode(x_test)),

@@ -20,7 +20,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if BROWSER & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.browser)
-    items.sort(key=lambda item: item.get_closest_marker("process") is None)  # the long ones first: none is left alone
 
 
 @pytest.fixture(autouse=True)

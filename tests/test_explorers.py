@@ -279,7 +279,7 @@ def show_a_broken_one(chromium, folder):
         (folder / "explorers" / "kl.js").write_text("export default { render() { throw Error('no'); } }")
         markup = explorers.KLExplorer()._repr_mimebundle_()[0]["text/html"]
         (folder / "x.html").write_text(f"{markup}<script async src=explorers/page.js></script>")
-        with shown.page.expect_console_message():
+        with shown.page.expect_console_message(lambda message: "could not be drawn" in message.text):
             shown.page.goto(shown.url + "x.html")
         assert shown.page.locator(".vx-static img").is_visible()
 
