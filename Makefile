@@ -6,8 +6,8 @@ LOWEST := .venv-lowest
 BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-# A process for each core; the last ones take over what the others have not begun.
 PRETTIER := npx --yes --prefer-offline --fetch-retries=0 prettier@3.10.1
+# A process for each core; the last ones take over what the others have not begun.
 SPREAD := --numprocesses=logical --dist=worksteal
 # The form of a line that a newcomer follows: what happens now, and why it takes a while.
 say     = @printf '\n== %s\n'
