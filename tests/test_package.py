@@ -46,6 +46,7 @@ ORDER = [
     "evaluation",
     "stored",
     "pretrained",
+    "claims",
     "ledger",
     "explorers",
     "cli",
@@ -144,7 +145,7 @@ def test_modules_cost_little_beyond_torch():
 
 
 def test_unknown_module():
-    with pytest.raises(AttributeError, match="its modules are data, diagrams, evaluation, exact, explorers"):
+    with pytest.raises(AttributeError, match="its modules are claims, data, diagrams, evaluation, exact"):
         _ = vae_tutorial.explorer
     assert set(vae_tutorial.__all__) <= set(dir(vae_tutorial))
 

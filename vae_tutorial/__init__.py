@@ -3,7 +3,7 @@
 Read its modules in this order. Begin with ``examples/vae.py``, the whole idea in one file, and then:
 ``models``, ``objectives``, ``training``. Look up the others when a chapter uses them:
 ``information``, ``exact``, ``data``, ``likelihoods``, ``plotting``, ``diagrams``, ``proposals``, ``marginal``,
-``witnesses``, ``evaluation``, ``stored``, ``pretrained``, ``ledger``, ``explorers``.
+``witnesses``, ``evaluation``, ``stored``, ``pretrained``, ``claims``, ``ledger``, ``explorers``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 
@@ -11,6 +11,7 @@ import importlib
 
 __version__ = "0.1.0"
 __all__ = [
+    "claims",
     "data",
     "diagrams",
     "evaluation",
