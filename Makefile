@@ -13,7 +13,7 @@ SPREAD := --numprocesses=logical --dist=worksteal
 say     = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help book check test notebooks twice mutants figures pretrained lint lowest bench gpu colab constraints address clean
+.PHONY: help book check test notebooks twice road mutants figures pretrained lint lowest bench gpu colab constraints address clean
 
 help:
 	@printf '%s\n' \
@@ -23,7 +23,9 @@ help:
 	  'make notebooks        run every notebook in a fresh kernel and store its outputs' \
 	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
 	  'make twice            run every cell of every notebook twice; the second run must do no harm (N=08: one)' \
-	  'make mutants          give every check of every chapter wrong versions of what it checks; each must fail (N=08: one)' \
+	  'make road             run every notebook with its side rooms and checks taken out (N=08: one), and say how many' \
+  '                      minutes each evening takes to read' \
+  'make mutants          give every check of every chapter wrong versions of what it checks; each must fail (N=08: one)' \
   'make figures          draw the pictures of the pages: the ledger, the map of concepts (a minute; needs MNIST)' \
 	  'make pretrained       train the shipped models anew and compare them with their cards (an hour;' \
 	  '                      NAMES="mlp conv" trains some)' \
@@ -76,6 +78,10 @@ notebooks: $(VENV)/.test
 
 twice: $(VENV)/.test
 	$(BIN)/python tools/notebooks.py twice $(N)
+
+road: $(VENV)/.test
+	$(BIN)/python tools/notebooks.py road $(N)
+	$(BIN)/python tools/clock.py $(N)
 
 mutants: $(VENV)/.test
 	$(BIN)/python tools/mutants.py $(N)

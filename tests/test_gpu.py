@@ -51,13 +51,8 @@ def test_a_rehearsal_on_the_cpu_passes(gpu, tmp_path):
 
 def test_every_chapter_that_there_is_has_its_step(gpu, tmp_path):
     steps = gpu.steps("cuda", False, tmp_path)
-    chapters = {path.name[:2] for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")} & {
-        "00",
-        "08",
-        "09",
-        "12",
-        "16",
-    }
+    there = {path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb")}
+    chapters = there & {"00", "08", "09", "12", "16"}
     assert {step.name[-2:] for step in steps if step.name.startswith("chapter")} == chapters
     assert all("--device" not in step.command or "cuda" in step.command or "cpu" in step.command for step in steps)
 

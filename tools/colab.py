@@ -25,8 +25,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import clock
+
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "notebooks"
 CELL_SECONDS = 600
 ADDRESS = re.compile(r'"vae-tutorial @ git\+https://github\.com/[\w./-]+@v[\w.]+"')
 # What of the package's dependencies Colab has, and what a kernel needs; with all that these need in turn.
@@ -221,10 +223,9 @@ def check(before, after, said, modules, folder):
 
 def main(numbers=(), *, older=OLDER, only_first=False):
     """Run the notebooks of these numbers, or all; return the exit status: 1 where one fails, else 0."""
-    found = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
-    chosen = [path for path in found if not numbers or int(path.name[:2]) in numbers]
+    chosen = clock.notebooks(numbers)
     if not chosen:
-        sys.exit(f"no notebook with the number {numbers}; there are {', '.join(path.name for path in found)}")
+        sys.exit(f"no notebook with the number {numbers}; there are {', '.join(p.name for p in clock.notebooks())}")
     failed = 0
     with tempfile.TemporaryDirectory(prefix="colab-") as folder:
         folder = Path(folder).resolve()
@@ -250,7 +251,7 @@ def main(numbers=(), *, older=OLDER, only_first=False):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("numbers", nargs="*", type=int, metavar="N", help="numbers of notebooks (default: all)")
+    parser.add_argument("numbers", nargs="*", metavar="N", help="numbers of notebooks (default: all)")
     parser.add_argument("--newest", action="store_true", help="do not install Colab's older IPython and widgets")
     parser.add_argument("--first-cell", action="store_true", help="run the bootstrap alone")
     arguments = parser.parse_args()

@@ -65,8 +65,8 @@ class Result(NamedTuple):
 
 
 def chapters():
-    """Return the paths of the notebooks by their numbers, ``{"01": Path(...), ...}``."""
-    return {path.name[:2]: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+    """Return the paths of the notebooks by their numbers, ``{"01": Path(...), ..., "a": Path(...)}``."""
+    return {path.stem.removeprefix("appendix_").split("_")[0]: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
 
 
 def code_cells(path):
@@ -104,7 +104,7 @@ def _mutant(entry, cells, sources, where):
     if not holders:
         fail(f"no cell checks {check}")
     target = holders[0]  # of several cells that check one equation, the first; the others are named by their ids
-    if "assert" not in sources[target] and "ledger.check" not in sources[target]:
+    if not re.search(r"\b(assert|agree|below|ledger\.check)\b", sources[target]):
         fail(f"cell {target} asserts nothing")
     if "before" in entry:
         return Mutant(check, entry["wrong"], target, (entry["before"], sources[target]))

@@ -1,9 +1,12 @@
 """Run the notebooks: ``run`` stores their outputs, ``check`` compares with them, ``twice`` repeats each cell.
 
+``road`` runs them with their side rooms and checks taken out.
+
     python tools/notebooks.py run          all of notebooks/, each in a fresh kernel; normalized outputs are stored
     python tools/notebooks.py run 08       one
     python tools/notebooks.py check        re-run all and compare with what is stored, by nbval
     python tools/notebooks.py twice 04     run each cell twice in a row; store nothing
+    python tools/notebooks.py road 04      run it with its side rooms and checks taken out; store nothing
 
 On real MNIST ``check`` compares every output that is not tagged ``nbval-ignore-output``. On the stand-in the numbers
 are others, so that only errors and failed assertions count there, as with ``check --lax``, for other versions of the
@@ -24,6 +27,9 @@ import time
 from pathlib import Path
 
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import clock
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -65,11 +71,11 @@ del _state
 
 
 def notebooks(numbers=()):
-    """Return the paths of all notebooks, or of those whose names begin with the numbers; exit where there is none."""
-    found = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
-    chosen = [path for path in found if not numbers or path.name[:2] in {f"{int(number):02d}" for number in numbers}]
+    """Return the paths of all notebooks, or of those with the numbers (8, 08, A); exit where there is none."""
+    chosen = clock.notebooks(numbers)
     if not chosen:
-        sys.exit(f"no notebook with the number {' '.join(numbers)}; there are {', '.join(p.name for p in found)}")
+        names = ", ".join(path.name for path in clock.notebooks())
+        sys.exit(f"no notebook with the number {' '.join(numbers)}; there are {names}")
     return chosen
 
 
@@ -81,12 +87,24 @@ def palette(png):
     return base64.b64encode(small.getvalue()).decode()
 
 
-def is_folded(cell):
-    """Whether the page shows a cell's code on demand only: a check, which the reader may skip; its output stays.
+def fold(cell, first):
+    """Fold what is not for reading, in each place where a notebook is opened, and only that.
 
-    What the ledger is told is no such cell: there the chapter's answer is computed.
+    The code of the set-up and of figures is shown on demand. A check is shown with its output on demand: a reader may
+    skip it. A side room is closed behind its heading.
     """
-    return cell["cell_type"] == "code" and cell["source"].startswith("# Check (") and "ledger." not in cell["source"]
+    what = clock.kind(cell, first)
+    tags = set(cell.metadata.get("tags", [])) - {"hide-input", "hide-cell"}
+    tags |= {"check": {"hide-cell"}, "figure": {"hide-input"}, "first": {"hide-input"}}.get(what, set())
+    kept = {"mystnb": cell.metadata["mystnb"]} if "mystnb" in cell.metadata else {}
+    if tags:
+        kept["tags"] = sorted(tags)
+    if what in ("check", "figure", "first"):
+        hidden = {"source_hidden": True} | ({"outputs_hidden": True} if what == "check" else {})
+        kept |= {"cellView": "form", "jupyter": hidden}  # for Colab, and for JupyterLab
+    if what == "text" and re.search(rf"^{clock.ROOM.pattern}", cell.source, re.MULTILINE):
+        kept["jp-MarkdownHeadingCollapsed"] = True
+    cell.metadata = kept
 
 
 def normalize(notebook):
@@ -95,10 +113,9 @@ def normalize(notebook):
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
+    first = next(cell.id for cell in notebook.cells if cell.cell_type == "code")
     for cell in notebook.cells:
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key in ("mystnb", "tags")}
-        if is_folded(cell):
-            cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})
+        fold(cell, cell.id == first)
         for output in cell.get("outputs", []):
             if "metadata" in output:
                 output.metadata = {}
@@ -140,6 +157,19 @@ def run(paths):
         part.write_text(text, encoding="utf-8")
         part.replace(path)
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def road(paths):
+    """Run each notebook with its side rooms and checks taken out; what it uses must stand on the road."""
+    import nbformat
+
+    for path in paths:
+        start = time.perf_counter()
+        notebook = nbformat.read(path, as_version=4)
+        left = {cell.id for cell in clock.cells(path) if not cell.room and cell.kind != "check"}
+        notebook.cells = [cell for cell in notebook.cells if cell.id in left]
+        execute(notebook)
+        print(f"{path.name}: the road alone, {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def repeated(path, environment=None, first=None):
@@ -222,9 +252,10 @@ if __name__ == "__main__":
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run").add_argument("numbers", nargs="*")
     commands.add_parser("twice").add_argument("numbers", nargs="*")
+    commands.add_parser("road").add_argument("numbers", nargs="*")
     commands.add_parser("check").add_argument("--lax", action="store_true", help="errors and assertions alone")
     arguments = parser.parse_args()
     if arguments.command == "check":
         sys.exit(check(arguments.lax))
-    command = {"run": run, "twice": twice}[arguments.command]
+    command = {"run": run, "twice": twice, "road": road}[arguments.command]
     sys.exit(command(notebooks(arguments.numbers)))
