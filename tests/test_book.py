@@ -175,6 +175,7 @@ def test_page(browser, site, name):
             if not re.match(rf"{number[1]}\b", title):
                 wrong.append(f"the title {title!r} does not begin with the file's number {number[1]}")
         wrong += unmoved(page)
+        page.evaluate("() => document.querySelectorAll('details.room').forEach(room => { room.open = true })")
         # As few changes as possible, as a change lays out all formulas anew; it begins light and ends dark.
         for width, themes in zip(WIDTHS, (("light", "dark"), ("dark", "light"), ("light", "dark")), strict=True):
             page.set_viewport_size({"width": width, "height": 900})
@@ -245,8 +246,12 @@ def test_a_reader_walks_from_the_front_door_to_a_moved_explorer(browser, site):
     with watched_page(browser, site) as (page, wrong, _):
         page.goto(site)
         page.wait_for_url(f"{site}{TOC['root']}.html")
-        page.get_by_role("link", name="Begin with chapter 1").click()
-        assert "543" in page.locator("article").inner_text()
+        page.get_by_role("link", name="Train one now").click()
+        page.wait_for_url("**/00_evening_zero.html")
+        assert "550" in page.locator("article").inner_text()
+        for chapter in [*TOC["parts"][0]["chapters"][1:], TOC["parts"][1]["chapters"][0]]:
+            page.locator(".prev-next-area a.right-next").click()
+            page.wait_for_url(f"{site}{chapter['file']}.html", wait_until="domcontentloaded")
         slider = page.locator("[data-ready]").get_by_role("slider").first
         slider.scroll_into_view_if_needed()
         numbers = page.locator("[data-ready] .vx-numbers")
@@ -257,8 +262,8 @@ def test_a_reader_walks_from_the_front_door_to_a_moved_explorer(browser, site):
             page.locator(".prev-next-area a.right-next").click()
             page.wait_for_url(f"{site}{chapter['file']}.html", wait_until="domcontentloaded")
         page.goto(site)
-        page.get_by_role("link", name="Move an explorer first").click()
-        page.wait_for_url("**/12_kl_against_reconstruction.html#the-price-of-a-nat")
+        page.get_by_role("link", name="six explorers").click()
+        page.wait_for_url("**/01_information_and_entropy.html#entropy-is-a-length")
         assert page.locator("[data-explorer]").bounding_box()["y"] < 3 * 900, "three screens below the heading"
         assert not wrong
 
@@ -336,6 +341,73 @@ def test_other_sites_are_linked_once_in_the_bibliography(built):
             assert len(set(found)) == len(found), "twice in the bibliography"
         else:
             assert not found, f"{name}: {found}"
+
+
+def rooms(page):
+    """Of each side room of the page, whether it is open."""
+    return page.locator("details.room").evaluate_all("rooms => rooms.map(room => room.open)")
+
+
+def test_side_rooms_open_by_their_links_by_a_button_and_on_paper(browser, site):
+    """They are closed otherwise, and the browser remembers the button."""
+    name = "notebooks/02_kl_divergence.html"
+    with watched_page(browser, site) as (page, wrong, _):
+        page.goto(site + name)
+        page.evaluate(SETTLE)
+        count = len(rooms(page))
+        assert count > 2
+        assert not any(rooms(page))
+        promise = page.locator("details.room > summary").first
+        promise.focus()
+        page.keyboard.press("Enter")
+        assert rooms(page) == [True] + (count - 1) * [False]
+        promise.click()
+        room = page.locator("section.side-room").last.get_attribute("id")
+        page.evaluate("id => { location.hash = id }", room)
+        page.wait_for_function("() => [...document.querySelectorAll('details.room')].at(-1).open")
+        assert rooms(page) == (count - 1) * [False] + [True]
+        equation = page.locator("details.room div.math[id]").first.get_attribute("id")
+        page.goto("about:blank")
+        page.goto(f"{site}{name}#{equation}")
+        page.wait_for_function("() => document.querySelector('details.room:has(div.math[id])').open")
+        button = page.get_by_role("button", name="Open all side rooms")
+        button.click()
+        assert all(rooms(page))
+        page.goto(site + "notebooks/05_elbo.html")
+        assert all(rooms(page)), "it is remembered, on another page too"
+        page.get_by_role("button", name="Close all side rooms").click()
+        assert not any(rooms(page))
+        page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        assert all(rooms(page))
+        page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+        assert not any(rooms(page))
+        assert not wrong
+
+
+def test_a_question_has_a_reply_to_each_choice(browser, site):
+    """One is right; a key opens them, and no script is needed."""
+    with watched_page(browser, site) as (page, wrong, _):
+        page.goto(site + "notebooks/00_evening_zero.html")
+        choices = page.locator(".admonition.predict").first.locator("details")
+        assert choices.count() == 3
+        for i in range(3):
+            reply = choices.nth(i).locator(".sd-card-body")
+            assert not reply.is_visible()
+            choices.nth(i).locator("summary").press("Enter")
+            assert reply.is_visible()
+        assert not wrong
+
+
+def test_a_room_is_listed_with_what_it_promises(built):
+    """On the page of all rooms, as often as there are rooms; a check's title has its equations' numbers."""
+    page = (HTML / "book" / "rooms.html").read_text("utf-8")
+    headings = [
+        len(re.findall(r"side-room", (HTML / name).read_text("utf-8"))) for name in PAGES if "notebooks" in name
+    ]
+    assert page.count("#for-the-curious") == sum(headings) > 20
+    checks = re.findall(r"<summary[^>]*>\s*<p[^>]*>(Check[^<]*)", (HTML / "notebooks/05_elbo.html").read_text("utf-8"))
+    assert any(re.match(r"Check \(5\.\d+\)", title) for title in checks)
+    assert not any("eq-" in title for title in checks)
 
 
 def test_print_has_the_article_alone(browser, site):

@@ -16,10 +16,11 @@ COURSE = "a free course on variational autoencoders: equations are checked by ce
 def describe(app, page, template, context, doctree):
     """Put the page's description in place of the one that was made of its first lines."""
     text = app.env.metadata.get(page, {}).get("og:description")
-    chapter = re.search(r"/0*(\d+)_", page)
+    chapter = re.search(r"/(?:0*(\d+)|appendix_([a-z]))_", page)
     if chapter and doctree:
         question = next(doctree.findall(nodes.strong)).astext().replace("\\", "").strip()
-        text = f"{question} Chapter {chapter[1]} of {COURSE}."
+        which = f"Chapter {chapter[1]}" if chapter[1] else f"Appendix {chapter[2].upper()}"
+        text = f"{question} {which} of {COURSE}."
     if text:
         tags = re.sub(r'<meta (?:name|property)="(?:og:)?description"[^>]*>\s*', "", context.get("metatags", ""))
         said = html.escape(text, quote=True)

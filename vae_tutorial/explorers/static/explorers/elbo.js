@@ -163,7 +163,7 @@ function show({ model, el }) {
       { class: "vx-tick", x: left, y: 29 },
       inked("elbo", `ELBO ${two(elbo)}`),
       " + ",
-      inked("kl", `KL(q || p(z | x)) ${two(gap)}`),
+      inked("highlight", `KL(q || p(z | x)) ${two(gap)}`),
       sum(`log p(x) ${two(log_p)}`),
     );
     const bar = (from, to, y, name) =>
@@ -172,7 +172,7 @@ function show({ model, el }) {
     bar(elbo, reconstruction, first, "area vx-p");
     if (reconstruction > NATS[0]) bar(elbo, reconstruction, first, "line vx-dashed vx-kl");
     bar(NATS[0], elbo, second, "bar vx-elbo vx-soft");
-    bar(elbo, log_p, second, "bar vx-kl");
+    bar(elbo, log_p, second, "bar vx-highlight");
     if (elbo > NATS[0])
       add("line", {
         class: "vx-line vx-elbo vx-dotted vx-thin",

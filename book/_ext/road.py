@@ -1,0 +1,110 @@
+"""The road through a page, and what stands beside it, folded: side rooms, checks, the code of figures.
+
+A section whose heading begins "For the curious:" is a side room. Its heading stays, with its address; below it the
+first paragraph becomes the summary of a ``<details>`` that holds the rest. ``_static/road.js`` opens a room that a link
+leads into, and all of them on demand and on paper. The directive ``{rooms}`` lists all rooms of the book.
+"""
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.util.docutils import SphinxDirective
+
+ROOM = "For the curious: "
+
+
+class room(nodes.Element):
+    """Holds what a side room holds, its promise first."""
+
+
+class promise(nodes.TextElement):
+    """The first paragraph of a side room, which says what is in it."""
+
+
+def sections(document):
+    return [node for node in document.findall(nodes.section) if node[0].astext().startswith(ROOM)]
+
+
+def make_rooms(app, document):
+    """Wrap what stands below the heading of each side room, and name what else is folded."""
+    for section in sections(document):
+        title, first, *rest = section.children
+        inside = room("", promise("", "", *first.children), *rest)
+        section.children = []
+        section += [title, inside]
+        section["classes"].append("side-room")
+    if any(document.findall(all_rooms)):  # or the page would come without MathJax: it has no formula of its own
+        app.env.get_domain("math").data["has_equations"][app.env.docname] = True
+    count = 0
+    for cell in document.findall(nodes.container):
+        if cell.get("nb_element") == "cell_code":
+            if cell.get("hide_mode") == "all":
+                cell["prompt_show"] = cell["prompt_hide"] = check_title(cell)
+            elif cell.get("hide_mode"):
+                what = "set-up" if not count else "code of this figure"
+                cell["prompt_show"], cell["prompt_hide"] = f"Show the {what}", f"Hide the {what}"
+            count += 1
+
+
+def check_title(cell):
+    """A check's first line, without what makes it a comment; chapter_numbers puts numbers in place of its labels."""
+    return cell[0].astext().partition("\n")[0].removeprefix("# ").strip()
+
+
+class Rooms(SphinxDirective):
+    """A list of the book's side rooms, chapter by chapter: each a link, with what it promises."""
+
+    def run(self):
+        return [all_rooms()]
+
+
+class all_rooms(nodes.General, nodes.Element):
+    """Stands where the list of rooms comes, until all pages are read."""
+
+
+def list_rooms(app, document, page):
+    for place in list(document.findall(all_rooms)):
+        listed = []
+        for chapter in sorted(name for name in app.env.found_docs if name.startswith("notebooks/")):
+            found = app.env.get_doctree(chapter)
+            items = nodes.bullet_list()
+            for section in sections(found):
+                address = app.builder.get_relative_uri(page, chapter) + "#" + section["ids"][0]
+                name = section[0].astext().removeprefix(ROOM)
+                title = nodes.reference("", name[:1].upper() + name[1:], refuri=address, internal=True)
+                said = next(section.findall(promise)).deepcopy()
+                for link in list(said.findall(pending_xref)):
+                    link.replace_self(link.children)
+                items += nodes.list_item("", nodes.paragraph("", "", title, nodes.Text(". "), *said.children))
+            if len(items):
+                listed += [nodes.rubric("", app.env.titles[chapter].astext()), items]
+        place.replace_self(listed)
+
+
+def visit_room(self, node):
+    self.body.append('<details class="room">\n')
+
+
+def depart_room(self, node):
+    self.body.append("</div></details>\n")
+
+
+def visit_promise(self, node):
+    self.body.append("<summary><p>")
+
+
+def depart_promise(self, node):
+    self.body.append('</p></summary>\n<div class="room-inside">\n')
+
+
+def nothing(self, node):
+    pass
+
+
+def setup(app):
+    app.add_node(room, html=(visit_room, depart_room), latex=(nothing, nothing), text=(nothing, nothing))
+    app.add_node(promise, html=(visit_promise, depart_promise), latex=(nothing, nothing), text=(nothing, nothing))
+    app.add_node(all_rooms)
+    app.add_directive("rooms", Rooms)
+    app.connect("doctree-read", make_rooms)
+    app.connect("doctree-resolved", list_rooms)
+    return {"parallel_read_safe": True}
