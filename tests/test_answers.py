@@ -1,0 +1,149 @@
+"""The catalogue of answers to exercises: a wrong answer is one that a mistake gives; its reply names the mistake.
+
+``vae_tutorial/answers/NN.json`` is data: what is asked, the right answer, wrong ones, and what to say to each.
+"""
+
+import itertools
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "vae_tutorial" / "answers").glob("*.json"))
+ENTRIES = [(path.stem, entry) for path in FILES for entry in json.loads(path.read_text("utf-8"))]
+FIELDS = {
+    "number": {"exercise", "kind", "ask", "unit", "answer", "wrong"},
+    "choice": {"exercise", "kind", "ask", "choices"},
+    "code": {"exercise", "kind", "ask", "name", "cases", "right", "wrong"},
+}
+
+
+def title(pair):
+    return f"{pair[0]}-{pair[1]['exercise']}-{pair[1]['ask']}"
+
+
+def of(kind):
+    found = [(chapter, entry) for chapter, entry in ENTRIES if entry["kind"] == kind]
+    return pytest.mark.parametrize(("chapter", "entry"), found, ids=map(title, found))
+
+
+def notebook(chapter):
+    pattern = f"{chapter}_*.ipynb" if chapter.isdigit() else f"appendix_{chapter}_*.ipynb"
+    path = next((ROOT / "notebooks").glob(pattern))
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(path.read_text("utf-8"))["cells"])
+
+
+def value(expression):
+    """What an answer is worth: an expression in numbers and functions of ``math``, which shows where it comes from."""
+    return float(eval(expression, {name: getattr(math, name) for name in dir(math)}))
+
+
+def near(a, b):
+    return abs(a - b) <= 0.01 * abs(b)
+
+
+def numbers(text):
+    text = text.replace("−", "-").replace("{,}", "").replace(r"\,", "")
+    return [float(found.replace(",", "")) for found in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)]
+
+
+@pytest.mark.parametrize(("chapter", "entry"), ENTRIES, ids=map(title, ENTRIES))
+def test_an_entry_is_whole(chapter, entry):
+    assert set(entry) == FIELDS[entry["kind"]]
+    assert f":label: {entry['exercise']}\n" in notebook(chapter), "no such exercise in the chapter"
+    replies = [part["reply"] for part in entry.get("wrong", entry.get("choices"))]
+    assert len(set(replies)) == len(replies)
+    for reply in replies:
+        assert reply[0].isupper(), reply
+        assert reply[-1] in ".?", reply
+        assert len(reply.split()) <= 40, reply
+
+
+@of("number")
+def test_wrong_numbers_are_wrong_and_tell_mistakes_apart(chapter, entry):
+    right, wrong = value(entry["answer"]), [value(part["answer"]) for part in entry["wrong"]]
+    assert wrong
+    for a, b in itertools.combinations([right, *wrong], 2):
+        assert not near(a, b), f"{a} and {b} cannot be told apart"
+        assert not near(b, a), f"{a} and {b} cannot be told apart"
+    for part in entry["wrong"]:
+        assert not any(near(n, right) for n in numbers(part["reply"])), f"it gives the answer away: {part['reply']}"
+    text = notebook(chapter)
+    solution = text.split(f"}} {entry['exercise']}\n")[1]
+    solution = solution.split("{exercise}")[0]
+    assert any(near(abs(n), abs(right)) or n == round(right, 2) for n in numbers(solution)), (
+        "not what the solution says"
+    )
+
+
+@of("choice")
+def test_of_the_choices_one_is_right(chapter, entry):
+    assert 2 <= len(entry["choices"]) <= 5
+    assert all(set(choice) == {"says", "right", "reply"} for choice in entry["choices"])
+    assert sum(choice["right"] for choice in entry["choices"]) == 1
+    assert len({choice["says"] for choice in entry["choices"]}) == len(entry["choices"])
+
+
+def gradients(parts, case):
+    """The gradients of what a function returned, by the arguments that ask for one; zeros where there is none."""
+    leaves = [argument for argument in case if isinstance(argument, torch.Tensor) and argument.requires_grad]
+    sums = [part.sum() for part in parts if isinstance(part, torch.Tensor) and part.requires_grad]
+    if not sums or not leaves:
+        return [torch.zeros_like(leaf).double() for leaf in leaves]
+    found = torch.autograd.grad(sum(sums), leaves, allow_unused=True, materialize_grads=True)
+    return [gradient.double() for gradient in found]
+
+
+def results(source, entry, scope):
+    """What a function returns for each case, and its gradients, as float64 tensors; of an exception, its name."""
+    exec(source, scope)
+    found = []
+    for case in scope["cases"]:
+        torch.manual_seed(0)
+        try:
+            result = scope[entry["name"]](*case)
+        except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            found.append(type(error).__name__)
+            continue
+        parts = result if isinstance(result, tuple) else (result,)
+        found += [torch.as_tensor(part).detach().double() for part in parts] + gradients(parts, case)
+    return found
+
+
+def same(a, b):
+    if isinstance(a, str) or isinstance(b, str):
+        return isinstance(a, str) and isinstance(b, str) and a == b
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-6, equal_nan=True)
+
+
+@of("code")
+def test_wrong_functions_are_told_apart_by_their_results(chapter, entry):
+    scope = {"torch": torch, "math": math, "F": F, "nn": nn}
+    torch.manual_seed(0)
+    exec(entry["cases"], scope)
+    assert len(scope["cases"]) >= 2
+    found = {"right": results(entry["right"], entry, dict(scope))}
+    assert not any(isinstance(part, str) for part in found["right"])
+    for part in entry["wrong"]:
+        assert set(part) == {"code", "reply"}
+        found[part["reply"]] = results(part["code"], entry, dict(scope))
+    assert len(found) >= 3
+    for (one, a), (other, b) in itertools.combinations(found.items(), 2):
+        equal = len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+        assert not equal, f"{one!r} and {other!r} give the same"
+
+
+def test_every_chapter_has_answers_in_the_catalogue():
+    chapters = {path.stem.removeprefix("appendix_").split("_")[0] for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {path.stem for path in FILES} == chapters
+    for chapter in chapters:
+        kinds = {entry["kind"] for name, entry in ENTRIES if name == chapter}
+        assert "number" in kinds or "choice" in kinds, chapter
+        assert "code" in kinds or not chapter.isdigit(), chapter
+    assert sum(len(entry.get("wrong", ())) for _, entry in ENTRIES) >= 120
