@@ -20,6 +20,9 @@ import vae_tutorial
 from vae_tutorial import cli, data, ledger
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import clock  # noqa: E402
+
 BOOK = ROOT / "book"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODULES = [name for name in vae_tutorial.__all__ if name != "explorers"]
@@ -43,12 +46,6 @@ def cells(path, kind):
     return ["".join(cell["source"]) for cell in found if cell["cell_type"] == kind]
 
 
-def minutes(text):
-    """ "about 55 minutes" or "about an hour" as a number."""
-    found = re.search(r"(\d+) minutes|an hour", text)
-    return int(found[1]) if found[1] else 60
-
-
 def exercises():
     """The minutes of every exercise, as its title says them."""
     titles = [
@@ -68,9 +65,7 @@ def test_a_chapters_row_says_what_its_head_says(path):
     head = cells(path, "markdown")[0]
     title = re.match(r"# (.*)\n", head)[1]
     question = re.search(r"^\*\*(.*\?)\*\*$", head, re.M)[1]
-    reading, running = re.search(
-        r"\*\*Reading\*\* takes about (.*?),? \*\*running\*\*,? (.*?) on a 2-core CPU", head
-    ).groups()
+    running = re.search(r"\*\*running\*\*,? (.*?) on a 2-core CPU", head)[1]
     amount, unit = re.search(r"about (\d+|a) (second|minute)", running).groups()
     running = f"{amount.replace('a', '1')} {'s' if unit == 'second' else 'min'}"
 
@@ -82,19 +77,51 @@ def test_a_chapters_row_says_what_its_head_says(path):
         assert f"[{title}]" in row
         assert plain(question) in plain(row), page
         if page == "book/index.md":
-            assert row.endswith(f"| {minutes(reading)} min | {running} |"), (reading, running)
+            reading = " + ".join(map(str, clock.printed(path)))
+            assert row.endswith(f"| {reading} min | {running} |"), (reading, running)
 
 
-def test_the_routes_take_as_long_as_their_chapters():
-    reading = {int(path.name[:2]): minutes(cells(path, "markdown")[0].split("**Reading**")[1]) for path in NOTEBOOKS}
-    page = read("book/index.md")
-    assert "four hours of reading, 3 minutes" in page
-    assert sum(reading[n] for n in (5, 6, 8, 11, 12)) == pytest.approx(4 * 60, abs=15)
-    assert "nine and a half hours of reading, and 12 for the 47 exercises" in page
-    assert sum(reading.values()) == pytest.approx(9.5 * 60, abs=15)
-    assert len(exercises()) == 47
-    assert sum(exercises()) == pytest.approx(12 * 60, abs=15)
-    assert "47 exercises" in read("CHANGELOG.md")
+def linked_minutes(card):
+    """The minutes of what a card links: an evening, a section or a chapter, each as the clock has it."""
+    links = re.findall(r"\[([^]]*)\]\(\.\./notebooks/([\w.]+)(?:#([\w-]+))?\)", card)
+    assert links
+    total = 0
+    for text, name, anchor in links:
+        path = ROOT / "notebooks" / name
+        evening = re.search(r"evening (\d)", text)
+        if evening:
+            found = clock.evenings(path)[int(evening[1]) - 1]
+        else:
+            found = clock.section(path, anchor) if anchor else [cell for cell in clock.cells(path) if cell.on_the_road]
+        assert found, f"{name} has no section #{anchor}"
+        total += clock.factor(path) * clock.minutes(found)
+    return total
+
+
+def said_minutes(text):
+    hours, rest = re.search(r"(?:(\d+) h)? ?(?:(\d+) min)? of reading", text).groups()
+    return 60 * int(hours or 0) + int(rest or 0)
+
+
+def test_the_doors_take_as_long_as_what_stands_behind_them():
+    cards = re.findall(r":::\{grid-item-card\} ([^\n]*)\n(.*?):::", read("book/index.md"), re.DOTALL)
+    assert [title for title, _ in cards] == [
+        "Explain the loss to me",
+        "Train one now",
+        "On my own data",
+        "All of it",
+    ]
+    for title, card in cards[:3]:
+        assert said_minutes(card) == pytest.approx(linked_minutes(card), abs=10), title
+    chapters = [path for path in NOTEBOOKS if clock.number(path).isdigit()]
+    sittings = [minutes for path in chapters for minutes in clock.printed(path)]
+    count, hours = re.search(r"(\d+) evenings, (\d+(?:\.5)?) h of reading", cards[3][1]).groups()
+    assert int(count) == len(sittings)
+    assert float(hours) == pytest.approx(sum(sittings) / 60, abs=0.25)
+    count, hours = re.search(r"(\d+) h for the (\d+) exercises", cards[3][1]).groups()[::-1]
+    assert int(count) == len(exercises())
+    assert int(hours) == pytest.approx(sum(exercises()) / 60, abs=0.5)
+    assert f"{count} exercises" in read("CHANGELOG.md")
 
 
 def said(row):
@@ -174,12 +201,8 @@ def test_a_name_of_the_notation_is_used(name):
 # The glossary
 
 
-def slug(heading):
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
 def test_links_to_the_glossary_reach_a_term_and_each_chapter_has_some():
-    terms = {slug(heading) for heading in re.findall(r"^### (.*)$", read("book/glossary.md"), re.M)}
+    terms = {clock.slug(heading) for heading in re.findall(r"^### (.*)$", read("book/glossary.md"), re.M)}
     assert len(terms) > 50
     for path in NOTEBOOKS:
         linked = re.findall(r"\(\.\./book/glossary\.md#([^)]*)\)", "\n".join(cells(path, "markdown")))
@@ -260,7 +283,9 @@ def test_the_glossary_lists_its_terms_from_a_to_z():
     terms = re.findall(r"^### (.*)$", page, re.M)
     listed = re.search(r"^\*\*From A to Z:\*\* (.*)$", page, re.M)[1]
     links = re.findall(r"\[([^]]+)\]\(#([^)]+)\)", listed)
-    assert links == [(term, slug(term)) for term in sorted(terms, key=lambda term: re.sub(r"[^\w ]", "", term).lower())]
+    assert links == [
+        (term, clock.slug(term)) for term in sorted(terms, key=lambda term: re.sub(r"[^\w ]", "", term).lower())
+    ]
 
 
 @pytest.mark.process

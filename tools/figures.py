@@ -15,8 +15,8 @@ LETTER = 6.5  # width of a letter at the map's size, rounded up; a line is 14 hi
 # Title, colour, top, bottom, x of the title
 PARTS = [
     ("Part I. Information", "#009E73", 0, 222, 8),
-    ("Part II. Latent variables", "#E69F00", 230, 838, 172),
-    ("Part III. Building VAEs", "#0072B2", 846, HEIGHT, 8),
+    ("Part II. Latent variables", "#E69F00", 230, 806, 172),
+    ("Part III. Building VAEs", "#0072B2", 814, HEIGHT, 8),
 ]
 
 # Name ("|" is a line break): chapter, and x and y of its centre
@@ -36,9 +36,9 @@ CONCEPTS = {
     "Gap": (5, 136, 582),
     "ELBO": (5, 260, 582),
     "Encoder": (5, 136, 648),
-    "Amortization": (5, 60, 714),
-    "Aggregate|posterior": (5, 230, 736),
-    "Reparameterization": (6, 136, 810),
+    "Amortization": (5, 58, 704),
+    "Reparameterization": (6, 118, 776),
+    "Aggregate|posterior": (7, 234, 850),
     "VAE": (7, 300, 888),
     "Autoencoder": (7, 90, 888),
     "Decoder": (7, 90, 958),
@@ -72,7 +72,7 @@ RELATIONS = [
     ("EM", "closes", "Gap", 0.5),
     ("Encoder", "narrows", "Gap", 0.5),
     ("Amortization", "shares one", "Encoder", 0.4),
-    ("Aggregate|posterior", "is the mean|q of", "Encoder", 0.42),
+    ("Aggregate|posterior", "is the|mean|q of", "Encoder", 0.76),
     ("Reparameterization", "brings|gradients to", "Encoder", 0.3),
     ("VAE", "is trained on", "ELBO", 0.3),
     ("VAE", "adds noise|and a KL to", "Autoencoder", 0.5),
