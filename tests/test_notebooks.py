@@ -230,11 +230,15 @@ def test_labels_are_unique_in_the_book():
 
 
 @each_notebook
-def test_asserts_can_fail(path):
+def test_an_assertion_can_fail_and_says_one_thing(path):
     for cell in code_cells(path):
         for node in ast.walk(ast.parse(python(cell))):
             if isinstance(node, ast.Assert):
                 assert not isinstance(node.test, ast.Constant | ast.Tuple), ast.unparse(node)
+                assert node.msg is not None, f"say what is claimed: {ast.unparse(node)}"
+                several = isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And)
+                several |= isinstance(node.test, ast.Compare) and len(node.test.ops) > 1
+                assert not several, f"one claim each: {ast.unparse(node)}"
 
 
 def test_every_row_of_the_ledger_is_computed_in_its_chapter():

@@ -108,8 +108,8 @@ FIRST = 12  # cells of chapter 1: "make twice" runs all chapters
 
 @pytest.fixture(scope="module")
 def ran_twice():
-    """The first chapter's beginning, each cell twice, with an environment whose matplotlib shows no figures."""
-    return notebooks.repeated(NOTEBOOKS[0], {"MPLBACKEND": "Agg"}, first=FIRST)
+    """The beginning of chapter 1, each cell twice, with an environment whose matplotlib shows no figures."""
+    return notebooks.repeated(NOTEBOOKS[1], {"MPLBACKEND": "Agg"}, first=FIRST)
 
 
 @pytest.mark.process
@@ -123,7 +123,7 @@ def test_the_first_cells_run_twice(ran_twice):
 @pytest.mark.process
 def test_figures_appear_under_a_backend_that_shows_nothing(ran_twice):
     shown = {cell.id for cell in ran_twice[0].cells if any("image/png" in o.get("data", {}) for o in cell.outputs)}
-    figures = {cell["id"] for cell in code_cells(NOTEBOOKS[0])[:FIRST] if "mystnb" in cell["metadata"]}
+    figures = {cell["id"] for cell in code_cells(NOTEBOOKS[1])[:FIRST] if "mystnb" in cell["metadata"]}
     assert len(figures) >= 2
     assert shown == figures | {f"{name}-again" for name in figures}
 

@@ -145,6 +145,7 @@ def test_a_room_says_what_is_in_it_and_ends_where_it_says(path):
             assert 3 <= len(promise.split()) <= 25, f"{cell.id}: {len(promise.split())} words of promise: {promise}"
             assert not re.match(r"[`:$#|-]", promise), f"{cell.id}: the promise is a sentence"
             assert "](" not in promise, f"{cell.id}: a promise opens its room, so it cannot be a link as well"
+            assert cell.source.rstrip().endswith(promise), f"{cell.id}: JupyterLab folds the cells below, not this one"
         if cell.room:
             assert all(depth > level for depth, _ in found), f"{cell.id}: a room ends where a cell begins"
         seen = cell.room
