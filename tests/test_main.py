@@ -273,7 +273,7 @@ GRADIENTS = textwrap.dedent(
             (-objectives.elbo(one, images[:64]).elbo.mean()).backward()
             for p, q in zip(one.parameters(), many.parameters(), strict=True):
                 assert torch.allclose(p.grad, q.grad, rtol=1e-5, atol=1e-5 * p.grad.abs().max().item())
-    print("equal on", rank, flush=True)
+    print(f"equal on {rank}\\n", end="", flush=True)  # in one piece: two processes write to one pipe
     dist.destroy_process_group()
     """
 )
