@@ -65,7 +65,8 @@ def unknown(path):
     """Names that a cell uses, though a reader who copies what stands open up to there has never seen them made.
 
     What may be used: of the road its open cells, by all; of a room its own open cells, by the room; what a figure made,
-    by figures and checks; what a check made, by nobody else.
+    by figures and checks; what a check made, by nobody else. A name that a room, a figure or a check sets anew is
+    theirs from there on: without them it would have another value.
     """
     open_names, drawn, rooms, solved, wrong = set(), set(), {}, set(), []
     for cell in clock.cells(path):
@@ -77,6 +78,8 @@ def unknown(path):
         known |= solved if cell.exercise else set()
         if used - known:
             wrong.append(f"{cell.id}: {', '.join(sorted(used - known))}")
+        if cell.kind in ("check", "figure") or cell.room:
+            open_names -= made
         if cell.kind in ("first", "code"):
             (solved if cell.exercise else rooms[cell.room] if cell.room else open_names).update(made)
         elif cell.kind == "figure":

@@ -96,13 +96,9 @@ def depart_promise(self, node):
     self.body.append('</p></summary>\n<div class="room-inside">\n')
 
 
-def nothing(self, node):
-    pass
-
-
 def setup(app):
-    app.add_node(room, html=(visit_room, depart_room), latex=(nothing, nothing), text=(nothing, nothing))
-    app.add_node(promise, html=(visit_promise, depart_promise), latex=(nothing, nothing), text=(nothing, nothing))
+    app.add_node(room, html=(visit_room, depart_room))
+    app.add_node(promise, html=(visit_promise, depart_promise))
     app.add_node(all_rooms)
     app.add_directive("rooms", Rooms)
     app.connect("doctree-read", make_rooms)

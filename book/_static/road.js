@@ -10,7 +10,7 @@
     }
   };
   const openWhatIsLinked = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.querySelector(":target"); // the browser reads the address, also one that is malformed
     if (!target) return;
     const own = target.matches(".side-room") ? target.querySelector(":scope > details.room") : null;
     const closed = [own, target.closest("details.room")].filter((room) => room && !room.open);
