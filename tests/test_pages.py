@@ -25,6 +25,8 @@ import clock  # noqa: E402
 
 BOOK = ROOT / "book"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+BASE = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["html"]["baseurl"]
+MADE = {"requirements.txt"}  # on the branch "running", by book/_ext/editions.py
 MODULES = [name for name in vae_tutorial.__all__ if name != "explorers"]
 NUMBERS = {"an hour": 60, "a minute": 1, "half an hour": 30, "forty-five minutes": 45, "one minute": 1}
 NUMBERS |= {
@@ -72,7 +74,8 @@ def test_a_chapters_row_says_what_its_head_says(path):
     def plain(text):  # the landing page has formulas, the README plain text where it can
         return re.sub(r"\\(?=log)|\$", "", text)
 
-    for page, link in (("book/index.md", f"../notebooks/{path.name}"), ("README.md", f"notebooks/{path.name}")):
+    links = {"book/index.md": f"../notebooks/{path.name}", "README.md": f"{BASE}notebooks/{path.stem}.html"}
+    for page, link in links.items():
         row = next(line for line in read(page).splitlines() if f"({link})" in line and line.startswith("|"))
         assert f"[{title}]" in row
         assert plain(question) in plain(row), page
@@ -244,7 +247,7 @@ def test_every_command_of_the_pages_is_one():
             ours += 1
         for option, file in itertools.pairwise(words):
             if option in ("-r", "-c", "-f") and not file.startswith(("-", "import")):
-                assert (ROOT / file).is_file(), f"{page}: {line}"
+                assert (ROOT / file).is_file() or file in MADE, f"{page}: {line}"
     assert ours > 8
     assert makes > 10
 

@@ -179,7 +179,7 @@ def test_readme_has_a_row_for_the_notebook(notebook):
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
 def test_notebook_opens_itself_in_colab(notebook):
     opened = re.findall(r"colab\.[\w.]+/github/([^\s)\"'>#]+)", "\n".join(cells(notebook, "markdown")))
-    assert set(opened) <= {f"{SLUG}/blob/main/notebooks/{notebook.name}"}
+    assert set(opened) <= {f"{SLUG}/blob/running/{notebook.name}"}
 
 
 # Commands
@@ -232,7 +232,8 @@ def constraints():
 
 
 def direct_dependencies():
-    lists = [read(path).splitlines() for path in ("book/requirements.txt", "tests/requirements.txt")]
+    names = ("book/requirements.txt", "book/pdf-requirements.txt", "tests/requirements.txt")
+    lists = [read(name).splitlines() for name in names]
     lines = [line.split(" #")[0].strip() for lines in [*lists, project()["dependencies"]] for line in lines]
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
@@ -290,7 +291,7 @@ REGISTRIES = re.compile(
 MACHINE_PATHS = re.compile(
     r"(?:(?<![\w.:/+=-])|(?<=file://))(?:/(?:w[o]rk|r[o]ot|h[o]me|U[s]ers|tmp/ipykernel\w*)/|[A-Z]:\\+U[s]ers\\)"
 )
-VENDORED = "book/_static/mathjax/"
+VENDORED = ("book/_static/mathjax/", "tests/vendor/")
 
 
 @pytest.mark.parametrize("pattern", [REGISTRIES, MACHINE_PATHS], ids=["registry", "path"])

@@ -1,6 +1,6 @@
 """Run the notebooks as Colab does: in an environment that has torch but not the package, from an empty folder.
 
-    python tools/colab.py            all of notebooks/
+    python tools/colab.py            all editions that "make editions" has made
     python tools/colab.py 1 12       some
     python tools/colab.py --newest   with this environment's IPython and widgets, not with Colab's older ones
 
@@ -29,8 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import clock
 
 ROOT = Path(__file__).resolve().parents[1]
+EDITIONS = ROOT / "_build" / "editions" / "running"  # what readers open; the sources nobody runs there
 CELL_SECONDS = 600
-ADDRESS = re.compile(r'"vae-tutorial @ git\+https://github\.com/[\w./-]+@v[\w.]+"')
+ADDRESS = re.compile(r'"vae-tutorial @ git\+https://github\.com/[\w./-]+@\w[\w.]*"')
 # What of the package's dependencies Colab has, and what a kernel needs; with all that these need in turn.
 # It also has anywidget, safetensors and platformdirs: left out, unless another needs them, so that pip has work to do.
 BROUGHT = """torch torchvision numpy matplotlib seaborn pandas scikit-learn scipy ipywidgets tqdm ipykernel
@@ -221,11 +222,13 @@ def check(before, after, said, modules, folder):
         raise ColabError("the first cell printed:\n" + "\n".join(noise))
 
 
-def main(numbers=(), *, older=OLDER, only_first=False):
+def main(numbers=(), *, folder=EDITIONS, older=OLDER, only_first=False):
     """Run the notebooks of these numbers, or all; return the exit status: 1 where one fails, else 0."""
-    chosen = clock.notebooks(numbers)
+    chosen = [folder / path.name for path in clock.notebooks(numbers)]
     if not chosen:
         sys.exit(f"no notebook with the number {numbers}; there are {', '.join(p.name for p in clock.notebooks())}")
+    if missing := [path for path in chosen if not path.is_file()]:
+        sys.exit(f'{missing[0]} is missing: run "make editions" first, or name another folder by --folder')
     failed = 0
     with tempfile.TemporaryDirectory(prefix="colab-") as folder:
         folder = Path(folder).resolve()
@@ -252,8 +255,9 @@ def main(numbers=(), *, older=OLDER, only_first=False):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", metavar="N", help="numbers of notebooks (default: all)")
+    parser.add_argument("--folder", type=Path, default=EDITIONS, help="of the notebooks (default: %(default)s)")
     parser.add_argument("--newest", action="store_true", help="do not install Colab's older IPython and widgets")
     parser.add_argument("--first-cell", action="store_true", help="run the bootstrap alone")
     arguments = parser.parse_args()
     older = () if arguments.newest else OLDER
-    sys.exit(main(arguments.numbers, older=older, only_first=arguments.first_cell))
+    sys.exit(main(arguments.numbers, folder=arguments.folder, older=older, only_first=arguments.first_cell))

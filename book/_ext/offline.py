@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 NAME = "vae-tutorial-offline.zip"
+NOT_TAKEN = (".buildinfo", ".nojekyll", "vae-tutorial.pdf")  # the PDF is a file to take along by itself
 SAME_DAY = (2000, 1, 1, 0, 0, 0)  # so that the same book gives the same file
 
 
@@ -27,7 +28,7 @@ def pack(site):
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(site.rglob("*")):
             name = path.relative_to(site)
-            if path.is_file() and path not in (target, part) and name.name not in (".buildinfo", ".nojekyll"):
+            if path.is_file() and path not in (target, part) and name.name not in NOT_TAKEN:
                 entry = zipfile.ZipInfo(f"vae-tutorial/{name.as_posix()}", SAME_DAY)
                 entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
                 archive.writestr(entry, path.read_bytes())

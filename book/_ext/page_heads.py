@@ -1,4 +1,4 @@
-"""What stands above and behind each page: a sentence about it, and the link to its source.
+"""A sentence about each page, in its head.
 
 The sentence is for search engines and for sites that show a link. A page of ``book/`` brings its own, as
 ``og:description`` at its top. A chapter's is its question. What would be made of the first lines otherwise breaks off
@@ -28,16 +28,7 @@ def describe(app, page, template, context, doctree):
         context["metatags"] = tags
 
 
-def show_notebooks(app, page, template, context, doctree):
-    """Let the button "source" lead to the notebook as GitHub shows it; the theme asks for its bare JSON."""
-    for group in context.get("header_buttons", []):
-        for button in group.get("buttons", []):
-            if button.get("url", "").endswith(".ipynb?plain=1"):
-                button["url"] = button["url"].removesuffix("?plain=1")
-
-
 def setup(app):
-    # After the extensions that write the first lines and the buttons.
+    # After the extension that writes the first lines.
     app.connect("html-page-context", describe, priority=900)
-    app.connect("html-page-context", show_notebooks, priority=900)
     return {"parallel_read_safe": True}

@@ -68,7 +68,10 @@ def list_rooms(app, document, page):
             found = app.env.get_doctree(chapter)
             items = nodes.bullet_list()
             for section in sections(found):
-                address = app.builder.get_relative_uri(page, chapter) + "#" + section["ids"][0]
+                # The one that the heading gave it: of a section with a label, newer versions name the label first.
+                own = next((nodes.make_id(name) for name in section["names"] if name.startswith(ROOM.lower())), "")
+                own = own if own in section["ids"] else section["ids"][0]
+                address = f"{app.builder.get_relative_uri(page, chapter)}#{own}"
                 name = section[0].astext().removeprefix(ROOM)
                 title = nodes.reference("", name[:1].upper() + name[1:], refuri=address, internal=True)
                 said = next(section.findall(promise)).deepcopy()
