@@ -9,13 +9,15 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import special
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted((ROOT / "vae_tutorial" / "answers").glob("*.json"))
+FILES = sorted((ROOT / "vae_tutorial" / "answers").glob("[0-9ab]*.json"))
 ENTRIES = [(path.stem, entry) for path in FILES for entry in json.loads(path.read_text("utf-8"))]
 FIELDS = {
     "number": {"exercise", "kind", "ask", "unit", "answer", "wrong"},
@@ -106,8 +108,10 @@ def results(source, entry, scope):
     found = []
     for case in scope["cases"]:
         torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002
         try:
-            result = scope[entry["name"]](*case)
+            with np.errstate(all="ignore"):
+                result = scope[entry["name"]](*case)
         except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
             found.append(type(error).__name__)
             continue
@@ -124,7 +128,9 @@ def same(a, b):
 
 @of("code")
 def test_wrong_functions_are_told_apart_by_their_results(chapter, entry):
-    scope = {"torch": torch, "math": math, "F": F, "nn": nn}
+    # Chapters 0 to 5 are checked where there may be no PyTorch, the others with it.
+    arrays = {"math": math, "np": np, "special": special}
+    scope = arrays if chapter <= "05" else {"torch": torch, "math": math, "F": F, "nn": nn}
     torch.manual_seed(0)
     exec(entry["cases"], scope)
     assert len(scope["cases"]) >= 2

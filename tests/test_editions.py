@@ -4,6 +4,7 @@ Their Markdown goes through marked, which JupyterLab and Colab use, and their fo
 book's own macros. The pages of the same build say what must be there. Run "make book" first.
 """
 
+import ast
 import importlib.util
 import json
 import re
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 from browser import serve
+
+from vae_tutorial.exercises import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
@@ -170,9 +173,22 @@ def test_code_is_the_source_s_and_what_is_folded_there_is_folded_here(path):
     folded = [cell["id"] for cell in solved(path)]
     source = {cell["id"]: cell for cell in old if cell["cell_type"] == "code" and cell["id"] not in folded}
     code = {cell["id"]: cell for cell in book["cells"] if cell["cell_type"] == "code"}
-    for name in [name for name in code if name.endswith("-yours")]:
-        assert re.fullmatch(r"# Exercise \w+\.\d+: .+\n", text(code.pop(name)))
+    added = [code.pop(name) for name in set(code) - set(source)]
     assert list(code) == list(source)
+    exercises = "".join(text(cell) for cell in old if cell["cell_type"] == "markdown")
+    labels = re.findall(r"^```\{exercise\}.*\n:label: (.*)$", exercises, re.MULTILINE)
+    several = re.findall(r"^```\{solution-start\} (.*)$", exercises, re.MULTILINE)
+    numbers = {label: catalogue.number(label) for label in labels}
+    asked = {f'ask("{number}")' for label, number in numbers.items() if catalogue.fields(label)}
+    checked = {label: catalogue.entries(label, "code") for label in several}
+    assert {text(cell).splitlines()[-1] for cell in added if "import ask" in text(cell)} == asked
+    stubs = {tuple(re.findall(r"^check\(.*\)$", text(cell), re.M)) for cell in added if "import check" in text(cell)}
+    assert stubs == {
+        tuple(f'check("{numbers[k]}", {e["name"]})' for e in found) for k, found in checked.items() if found
+    }
+    assert len(added) == len(asked) + len(several)
+    for cell in added:
+        ast.parse(text(cell))
     for name, cell in code.items():
         assert cell["metadata"]["id"] == name  # what Colab calls a cell
         assert cell["outputs"] == source[name]["outputs"]
@@ -205,7 +221,8 @@ def test_links_of_the_editions_lead_to_pages_and_places_that_exist():
         for cell in edition(path)["cells"]:
             if cell["cell_type"] != "markdown":
                 continue
-            for url in re.findall(r"\]\(([^)\s]+)\)", text(cell)):
+            words = re.sub(r"```.*?```|`[^`]*`", "", text(cell), flags=re.DOTALL)
+            for url in re.findall(r"\]\(([^)\s]+)\)", words):
                 if url.startswith("data:image/png;base64,"):
                     continue
                 if not url.startswith(SITE):
@@ -303,6 +320,8 @@ def test_the_branch_gets_what_changed_and_nothing_else(tmp_path):
 class Look:
     """A build that knows one equation, one figure, one exercise, one page and one entry."""
 
+    fields = False
+
     def one(self, known, label):
         if label != known:
             raise plain.PlainError(f"nothing has the label {label!r}")
@@ -321,8 +340,17 @@ class Look:
     def address(self, target, page):
         return self.one("09_x.ipynb#there", target).address
 
+    def heading(self, page, slug):
+        return self.one("for-the-curious-why", slug) and "For the curious: why?"
+
     def citation(self, key, in_text):
         return "[A (2001)](https://page/)" if self.one("a2001", key) and in_text else "[A, 2001](https://page/)"
+
+    def asks(self, label):
+        return label == "ex-a" and self.fields
+
+    def stub(self, label):
+        return "check(f)\n" if self.fields else ""
 
     def macros(self, formula):
         return formula.replace("\\KL", "\\operatorname{KL}")
@@ -337,7 +365,7 @@ class Look:
         return "*To run.*\n"
 
 
-def convert(*texts):
+def convert(*texts, fields=False):
     """The edition of a notebook of these Markdown cells; a text that begins with "!" is code."""
     cells = [{"cell_type": "markdown", "id": "08-00", "metadata": {}, "source": ["# 8. A title\n"]}]
     for number, source in enumerate(texts, 1):
@@ -345,7 +373,9 @@ def convert(*texts):
         cell = {"cell_type": kind, "id": f"08-0{number}", "metadata": {}, "source": source.removeprefix("!")}
         cells.append(cell | ({"outputs": [{"output_type": "stream", "text": ["2\n"]}]} if kind == "code" else {}))
     notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    return plain.Edition("notebooks/08_mlp_vae", Look()).notebook(notebook)["cells"][1:]
+    look = Look()
+    look.fields = fields
+    return plain.Edition("notebooks/08_mlp_vae", look).notebook(notebook)["cells"][1:]
 
 
 @pytest.mark.parametrize(
@@ -356,6 +386,8 @@ def convert(*texts):
         ("$$\n\\KL(q)\n$$ (eq-a)", "$$\n\\operatorname{KL}(q)\n\\tag{9.1}\n$$"),
         ("Costs $\\KL$, `$x$ {eq}` and `` a`b ``.", "Costs $\\operatorname{KL}$, `$x$ {eq}` and `` a`b ``."),
         ("(old-name)=\n\nText", "Text"),
+        ("So ([proof](#for-the-curious-why)).", "So (proof: *why?*, for the curious)."),
+        ("The side room [why](#for-the-curious-why) too.", "The side room *why?* too."),
         ("[there](09_x.ipynb#there)", "[there](https://page/#here)"),
         ("One.[^why]\n\n[^why]: Because.", "One.<sup>1</sup>\n\n<sup>1</sup> Because."),
         ("```python\nx = \"{eq}`a`\"  # {tag}\n```", "```python\nx = \"{eq}`a`\"  # {tag}\n```"),
@@ -387,9 +419,21 @@ def test_a_solution_of_several_cells_is_folded_into_one():
     cells = convert(start, "!print(2)\n", "So.\n\n```{solution-end}\n```\n\n## Summary")
     assert [cell["cell_type"] for cell in cells] == ["markdown", "code", "markdown"]
     assert text(cells[0]).endswith("How?")
-    assert text(cells[1]).startswith("# Exercise 9.1: ")
+    assert text(cells[1]) == "# Exercise 9.1: your code here"
     inside = "First.\n\n```python\nprint(2)\n```\n\nIt prints\n\n```text\n2\n```\n\nSo."
     assert text(cells[2]) == f"<details><summary><b>Solution 9.1</b></summary>\n\n{inside}\n\n</details>\n\n## Summary"
+
+
+def test_an_exercise_with_fields_has_a_cell_for_them_and_one_for_code():
+    source = "```{exercise} Count\n:label: ex-a\n\nHow?\n```\n\n```{solution-start} ex-a\n```\n"
+    cells = convert(source, "```{solution-end}\n```", fields=True)
+    assert [text(cell) for cell in cells[:3]] == [
+        "### Exercise 9.1. Count\n\nHow?",
+        '#@title Exercise 9.1: type your answers here\nfrom vae_tutorial.exercises import ask\n\nask("9.1")',
+        "check(f)",
+    ]
+    assert cells[1]["metadata"] == {"cellView": "form", "jupyter": {"source_hidden": True}, "id": "08-01-1"}
+    assert len({cell["id"] for cell in cells}) == 4
 
 
 @pytest.mark.parametrize(
@@ -402,6 +446,7 @@ def test_a_solution_of_several_cells_is_folded_into_one():
         ("$$\nx\n$$ (eq-none)", "line 1: nothing has the label 'eq-none'"),
         ("{numref}`fig-none`", "line 1: nothing has the label 'fig-none'"),
         ("{cite:p}`a2001,b2002`", "line 1: nothing has the label 'b2002'"),
+        ("a\n[proof](#for-the-curious-no)", "line 2: nothing has the label 'for-the-curious-no'"),
         ("[there](nowhere.ipynb)", "line 1: nothing has the label 'nowhere.ipynb'"),
         ("```{solution} ex-none\n:class: dropdown\nText\n```", "nothing has the label 'ex-none'"),
         ("```{exercise} Without a label\nText\n```", r"the directive \{exercise\} has no label"),

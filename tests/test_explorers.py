@@ -157,7 +157,7 @@ def test_static_picture_needs_no_style_sheet(widget):
                 assert float(node.get("font-size")) >= 12
                 assert node.get("text-anchor") in ("start", "middle", "end")
     assert "svg" in [kind for kind, _ in pictures]
-    assert "In Jupyter: run this cell" in widget._page()
+    assert "In a notebook, run this cell" in widget._page()
 
 
 def test_labels_of_the_static_picture_are_apart(explorer, widget):

@@ -25,7 +25,7 @@ from rerun import free
 from scipy.spatial import geometric_slerp
 from sklearn.mixture import GaussianMixture
 
-from vae_tutorial import data, exact, information, ledger, likelihoods, models, objectives, training
+from vae_tutorial import data, evaluation, exact, information, ledger, likelihoods, models, objectives, training
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -257,8 +257,9 @@ def definitions(path):
     """The functions of a notebook that can be run outside it, by name, made without running the rest.
 
     Not those of folded checks, and not those that look up what the chapter has made, as explain(z) does its images.
+    A name that an exercise uses again, for a function of other arguments, stands with them.
     """
-    scope = {"math": math, "torch": torch, "nn": torch.nn, "models": models, "D": 784}
+    scope = {"math": math, "torch": torch, "nn": torch.nn, "F": torch.nn.functional, "models": models, "D": 784}
     scope |= {"data": data, "information": information}
     made, functions = set(), []
     for cell in code_cells(path):
@@ -274,9 +275,11 @@ def definitions(path):
     for node in functions:
         if free(node) & made:
             made.add(node.name)
-        else:
-            exec(compile(ast.Module([node], []), path.name, "exec"), scope)
-            found[node.name] = scope[node.name]
+            continue
+        other = node.name in found and str(inspect.signature(found[node.name])) != f"({ast.unparse(node.args)})"
+        here = dict(scope) if other else scope  # what stands above goes on calling its own
+        exec(compile(ast.Module([node], []), path.name, "exec"), here)
+        found[f"{node.name}({ast.unparse(node.args)})" if other else node.name] = here[node.name]
     return found
 
 
@@ -562,6 +565,90 @@ def same_log_g(theirs, _):
     assert torch.allclose(theirs(fitted, codes), one.log_prob(codes.double()))
 
 
+# The solutions of exercises, each by another way.
+
+
+def same_bill(theirs, _):
+    """By torch.distributions, state by state."""
+    torch.manual_seed(0)
+    q, prior, likelihood = torch.rand(5, 3).softmax(-1), torch.rand(3).softmax(-1), torch.rand(5, 3)
+    q[0] = torch.tensor([0.0, 1.0, 0.0])
+    reconstruction, kl = theirs(prior, likelihood, q)
+    by_hand = [sum(q[n, k] * math.log(likelihood[n, k]) for k in range(3)) for n in range(5)]
+    assert torch.allclose(reconstruction, torch.stack(by_hand))
+    categorical = torch.distributions.Categorical
+    assert torch.allclose(kl, torch.distributions.kl_divergence(categorical(q), categorical(prior)), atol=1e-6)
+
+
+def same_gap(theirs, _):
+    """The KL from the posterior of a mixture; far below 0 too, where a joint is 0 for a computer."""
+    torch.manual_seed(0)
+    log_joint, q = torch.randn(5, 3).double(), torch.rand(5, 3).double().softmax(-1)
+    ours = information.kl_divergence(q, log_joint.softmax(-1))
+    assert torch.allclose(theirs(log_joint, q), ours)
+    assert torch.allclose(theirs(log_joint - 800, q), ours)
+
+
+def same_reparameterize_given_noise(theirs, _):
+    mu, logvar = torch.randn(2, 10, 4)
+    torch.manual_seed(1)
+    ours = models.reparameterize(mu, logvar, 3)
+    torch.manual_seed(1)
+    assert torch.allclose(theirs(mu, logvar, torch.randn(3, 10, 4)), ours)
+
+
+def same_backward(theirs, scope):
+    leaves, eps, weight = torch.randn(2, 5, 3).requires_grad_(), torch.randn(4, 5, 3), torch.randn(4, 5, 3)
+    z = leaves[0] + torch.exp(leaves[1] / 2) * eps
+    (ours,) = torch.autograd.grad((weight * z).sum(), leaves)
+    assert torch.allclose(torch.stack(theirs(weight, leaves[1].detach(), eps)), ours, atol=1e-5)
+
+
+def same_score(theirs, _):
+    mu, logvar = torch.randn(2, 3).double()
+
+    def f(z):
+        return torch.sin(z).prod(-1) + z.square().sum(-1)
+
+    seed = torch.Generator().manual_seed(1)
+    ours, _ = objectives.score_function_gradient(f, mu, logvar, 7, generator=seed)
+    eps = torch.randn(7, 3, generator=seed.manual_seed(1), dtype=torch.float64)
+    assert torch.allclose(theirs(f, mu, logvar, eps), ours)
+
+
+def same_unit_kl(theirs, _):
+    mu, logvar = torch.randn(2, 10, 4)
+    assert torch.allclose(theirs(mu, logvar), evaluation.unit_kl(mu, logvar), atol=1e-6)
+
+
+def same_active(theirs, _):
+    mu = torch.randn(50, 6) * torch.tensor([1.0, 0.2, 0.12, 0.07, 0.01, 0.0]) + 1
+    assert theirs(mu, torch.zeros(50, 6)) == evaluation.active_units(mu).sum()
+
+
+def same_elbo_from_logits(theirs, _):
+    torch.manual_seed(0)
+    x, logits, mu, logvar = torch.rand(5, 1, 3, 3).round(), torch.randn(5, 1, 3, 3), *torch.randn(2, 5, 4)
+    ours = likelihoods.Bernoulli().log_prob(x, logits) - information.gaussian_kl(mu, logvar)
+    assert torch.allclose(theirs(x, logits, mu, logvar), ours, rtol=1e-5)
+
+
+def same_loss(theirs, _):
+    """Chapter 7's is minus the package's ELBO, chapter 10's minus a Gaussian's at its best variance and a constant."""
+    x = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    if "encoder" in inspect.signature(theirs).parameters:
+        model, x = models.MLPVAE(latent_dim=3, hidden=(8,)), x.round()
+        torch.manual_seed(1)
+        found = theirs(lambda x: model.encoder.layers(x), lambda z: model.decode(z).flatten(1), x.flatten(1))
+        torch.manual_seed(1)
+        assert torch.allclose(found, -objectives.elbo(model, x).elbo.mean(), rtol=1e-4)
+    else:
+        mean, kl = x.roll(1, 0), torch.rand(6)
+        best = likelihoods.Gaussian(variance=(x - mean).square().mean().item())
+        ours = (kl - best.log_prob(x, mean)).mean() - 392 * math.log(2 * math.pi * math.e)
+        assert torch.allclose(theirs(x, mean, kl), ours, rtol=1e-4)
+
+
 COUNTERPARTS = {
     **{
         n: same_information(n) for n in ("surprisal", "entropy", "cross_entropy", "huffman_lengths", "gaussian_entropy")
@@ -596,6 +683,16 @@ COUNTERPARTS = {
     "soft_step": same_steps,
     "pixels": same_pixels,
     "log_g": same_log_g,
+    "bill": same_bill,
+    "gap": same_gap,
+    "reparameterize(mu, logvar, eps)": same_reparameterize_given_noise,
+    "backward": same_backward,
+    "score": same_score,
+    "unit_kl": same_unit_kl,
+    "active": same_active,
+    "log_prob": same_bernoulli,
+    "elbo(x, logits, mu, logvar)": same_elbo_from_logits,
+    "loss": same_loss,
 }
 
 

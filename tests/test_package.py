@@ -47,6 +47,7 @@ ORDER = [
     "stored",
     "pretrained",
     "claims",
+    "exercises",
     "ledger",
     "explorers",
     "cli",

@@ -1,11 +1,14 @@
-"""Draw the pages' figures that no notebook draws: the map of concepts. ``python tools/figures.py``
+"""Draw the pages' figures that no notebook draws: the map of concepts, and the self-tests' (``self_tests.py``).
 
-The map is inlined in book/concepts.md, so that its links work and it takes the theme's colours. It is as wide as a
-phone; its text is at least 11 pixels there. Places and relations are below: edit them here, never in the SVG.
+``python tools/figures.py`` writes them. The map is inlined in book/concepts.md, so that its links work and it takes
+the theme's colours. It is as wide as a phone; its text is at least 11 pixels there. Places and relations are below:
+edit them here, never in the SVG.
 """
 
 from html import escape
 from pathlib import Path
+
+import self_tests
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "book" / "_static" / "figures" / "concepts.svg"
@@ -193,4 +196,5 @@ def draw():
 
 if __name__ == "__main__":
     MAP.parent.mkdir(exist_ok=True)
-    MAP.write_text(draw(), encoding="utf-8", newline="\n")
+    for file, drawn in {MAP: draw(), **self_tests.draw()}.items():
+        file.write_text(drawn, encoding="utf-8", newline="\n")

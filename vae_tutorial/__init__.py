@@ -3,7 +3,8 @@
 Read its modules in this order. Begin with ``examples/vae.py``, the whole idea in one file, and then:
 ``models``, ``objectives``, ``training``. Look up the others when a chapter uses them:
 ``information``, ``exact``, ``data``, ``likelihoods``, ``plotting``, ``diagrams``, ``proposals``, ``marginal``,
-``witnesses``, ``evaluation``, ``stored``, ``pretrained``, ``claims``, ``ledger``, ``explorers``.
+``witnesses``, ``evaluation``, ``stored``, ``pretrained``, ``claims``, ``exercises``, ``ledger``,
+``explorers``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 
@@ -16,6 +17,7 @@ __all__ = [
     "diagrams",
     "evaluation",
     "exact",
+    "exercises",
     "explorers",
     "information",
     "ledger",

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +19,23 @@ from sphinx.builders import Builder
 from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # what builds the book does not install the package
+from vae_tutorial.exercises import catalogue  # noqa: E402
+
 PACKAGE = re.compile(r"(vae-tutorial @ git\+https://[\w./-]+)@\w[\w.]*")  # in the first code cell
+COLAB = "https://colab.research.google.com/github"
 BRANCH = "running"  # of the repository: the Pages workflow puts the folder there, where Colab and Binder can open it
+HEAD = """*This is the chapter to run and to change; [its page]({page}) has the same text. Run it cell by cell from the
+first one, with Shift and Enter. Where a cell shows only a title, its code is folded: a check, or the code of a figure.
+Sections that begin "For the curious" may be skipped.*
+"""
 README = """# Variational autoencoders, in nats: the notebooks to run
 
-Made from the sources of [the course]({site}) on each change of them; do not edit them here. Each opens in JupyterLab,
-VS Code and Colab without any extension. To run them on your machine:
+Begin with [0. Evening zero](00_evening_zero.ipynb). Each notebook opens in Colab (nothing to install), in JupyterLab
+and in VS Code, without an extension. Change in it what you like. Run it cell by cell: the first one loads what the
+others use, and the first notebook that you run downloads the digits (11 MB).
+
+On your machine you need Python 3.10 to 3.13 and git:
 
 ```bash
 git clone --branch {branch} --single-branch {repository} vae-notebooks
@@ -33,7 +45,13 @@ python3 -m venv .venv
 .venv/bin/jupyter lab
 ```
 
+On Windows write `py` for `python3` and `.venv\\Scripts\\` for `.venv/bin/`.
+
+| notebook | page | |
+|---|---|---|
 {list}
+
+They are made from the sources of [the course]({site}) on each change of it: send corrections there, not here.
 """
 
 
@@ -79,6 +97,23 @@ class Look:
             raise PlainError(f"no {kind} has the label {label!r}")
         return self.numbered(page, kind, anchor)
 
+    def asks(self, label):
+        """Whether an exercise has a number to type or a choice to press."""
+        return bool(catalogue.fields(label))
+
+    def stub(self, label):
+        """What a reader fills in where code is asked for, with its check; empty where the catalogue has no code."""
+        entries = catalogue.entries(label, "code")
+        heads = [
+            re.search(r"^def .*?\)(?: -> [^:]+)?:$", entry["right"], re.MULTILINE | re.DOTALL)[0] for entry in entries
+        ]
+        number = catalogue.number(label)
+        written = [f"{head}\n    ...  # exercise {number}: your code here\n" for head in heads]
+        checks = [f'check("{number}", {entry["name"]})' for entry in entries]
+        return (
+            "\n\n".join(["from vae_tutorial.exercises import check\n", *written, "\n".join(checks)]) if entries else ""
+        )
+
     def address(self, target, page):
         """The address on the site of a link's target, as a notebook writes it."""
         if re.match(r"\w+:", target):
@@ -98,6 +133,13 @@ class Look:
         if anchor in names and names[anchor][0] == page:
             return self.url(page, names[anchor][1])
         raise PlainError(f"the link {target!r} leads to no heading and no label of {page}")
+
+    def heading(self, page, slug):
+        """The text of a heading of a page, by its address there."""
+        slugs = self.env.metadata[page].get("myst_slugs", {})
+        if slug not in slugs:
+            raise PlainError(f"{page} has no heading {slug!r}")
+        return slugs[slug][2]
 
     def macros(self, formula):
         """The formula without the book's own macros, which other hosts do not know."""
@@ -128,8 +170,7 @@ class Look:
 
     def head(self, page):
         """What stands below the title of an edition."""
-        link = f"[page]({self.url(page)})"
-        return f"*This is the chapter to run and to change. Its {link} has the same text. Run the first cell first.*\n"
+        return HEAD.format(page=self.url(page))
 
 
 def name(page):
@@ -160,13 +201,15 @@ def show_doors(app, page, template, context, doctree):
 def make(app):
     """Return the files of the folder: name to text. Raises PlainError for what has no plain form."""
     look, files, lines = Look(app), {}, []
+    slug = app.config.html_theme_options["repository_url"].removeprefix("https://github.com/")
     revision = os.environ.get("EDITIONS_REVISION")  # of the package that they install: the one they were made with
     for page in sorted(page for page in app.env.found_docs if page.startswith("notebooks/")):
         source = json.loads(Path(app.env.doc2path(page)).read_text("utf-8"))
         edition = Edition(page, look).notebook(source)
         text = json.dumps(edition, indent=1, ensure_ascii=False) + "\n"
         files[name(page)] = PACKAGE.sub(rf"\1@{revision}", text) if revision else text
-        lines.append(f"- [{app.env.titles[page].astext()}]({name(page)}), with [its page]({look.url(page)})")
+        title, colab = app.env.titles[page].astext(), f"{COLAB}/{slug}/blob/{BRANCH}/{name(page)}"
+        lines.append(f"| [{title}]({name(page)}) | [read]({look.url(page)}) | [Colab]({colab}) |")
     return files | surroundings(app, look, files, lines)
 
 

@@ -17,6 +17,7 @@ INLINE = re.compile(
     |(?P<code>(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))
     |\$\$(?P<display>.+?)\$\$(?:[ ]*\((?P<label>[\w-]+)\))?
     |(?P<math>\$[^$]+\$)
+    |\[(?P<said>[^][]+)\]\(\#(?P<room>for-the-curious-[\w-]+)\)
     |\]\((?P<target>[^)\s]+)\)
     |\[\^(?P<note>[\w-]+)\](?P<defined>:[ ]*)?
     |^\((?P<anchor>[\w-]+)\)=$\n*""",
@@ -24,6 +25,13 @@ INLINE = re.compile(
 )
 ROOM = re.compile(r"#{2,3} For the curious: ")
 CHECK = re.compile(r"# Check\b")
+CELL = "\0"  # a mark: what follows, up to the next, is a code cell
+ASK = """#@title Exercise {0}: type your answers here
+from vae_tutorial.exercises import ask
+
+ask("{0}")
+"""
+YOURS = "# Exercise {0}: your code here\n"
 
 
 class PlainError(ValueError):
@@ -107,14 +115,17 @@ class Edition:
         text = "".join(cell["source"])
         if cell["cell_type"] == "code":
             return self.code(cell, text)
-        before, plain = self.solution, self.markdown(text)
+        plain = self.markdown(text)
         if number == 1:
             title, _, rest = plain.partition("\n")
             plain = f"{title}\n\n{self.look.head(self.page)}\n{rest}"
         kept = {"jp-MarkdownHeadingCollapsed": True} if ROOM.match(plain) else {}
-        cells = [markdown(cell["id"], plain, kept)] if plain else []
-        if self.solution and self.solution != before:
-            cells.append(code(f"{cell['id']}-yours", f"# Exercise {self.solution}: your code here\n"))
+        cells = []
+        # Between two marks stands the code of a cell of its own.
+        for i, part in enumerate(part.strip("\n") for part in plain.split(CELL)):
+            name = cell["id"] + (f"-{i}" if i else "")
+            if part:
+                cells.append(markdown(name, part, kept) if i % 2 == 0 else code(name, part))
         return cells
 
     def code(self, cell, text):
@@ -172,9 +183,11 @@ class Edition:
         return self.folded(self.inline(block.argument, block.line, True), body)
 
     def write_exercise(self, block):
-        number = self.look.exercise(self.label(block, block.options.get("label"))).number
+        label = self.label(block, block.options.get("label"))
         title = self.inline(block.argument, block.line, True)
-        return f"### Exercise {number}. {title}\n\n{self.markdown(block.body, block.line)}"
+        number = self.look.exercise(label).number
+        fields = f"{CELL}{ASK.format(number)}{CELL}" if self.look.asks(label) else ""
+        return f"### Exercise {number}. {title}\n\n{self.markdown(block.body, block.line)}{fields}"
 
     def write_solution(self, block):
         number = self.look.exercise(self.label(block, block.argument)).number
@@ -182,7 +195,7 @@ class Edition:
 
     def write_solution_start(self, block):
         self.solution = self.look.exercise(self.label(block, block.argument)).number
-        return ""
+        return f"{CELL}{self.look.stub(block.argument) or YOURS.format(self.solution)}{CELL}"
 
     def label(self, block, label):
         if not label:
@@ -212,6 +225,9 @@ class Edition:
             return self.display(found["display"], found["label"], quoted)
         if found["math"]:
             return self.look.macros(found["math"]).replace("\n", " ")
+        if found["room"]:  # of this notebook, where no link leads in every host
+            title = f"*{self.look.heading(self.page, found['room']).partition(': ')[2]}*"
+            return f"proof: {title}, for the curious" if found["said"] == "proof" else title
         if found["target"]:
             return f"]({self.look.address(found['target'], self.page)})"
         if found["note"]:
@@ -267,5 +283,6 @@ def markdown(name, text, metadata=None):
 
 
 def code(name, text):
-    source = text.splitlines(keepends=True)
-    return {"cell_type": "code", "id": name, "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+    metadata = {"cellView": "form", "jupyter": {"source_hidden": True}} if text.startswith("#@title") else {}
+    new = {"cell_type": "code", "id": name, "metadata": metadata, "source": text.splitlines(keepends=True)}
+    return new | {"outputs": [], "execution_count": None}

@@ -145,7 +145,8 @@ class Explorer(anywidget.AnyWidget):
             f'<div data-explorer="{self.module}"><script type="application/json">{state}</script>'
             f'<div class="vx vx-static"><p class="vx-title">{html.escape(self.title)}</p>{self.picture()}'
             f'<table class="vx-numbers"><tbody>{rows}</tbody></table>'
-            "<p>Nothing moves here without scripts: this is how the explorer begins. In Jupyter: run this cell.</p>"
+            "<p>This is how the explorer begins. In a notebook, run this cell and it moves; in a page, scripts must "
+            "be allowed.</p>"
             "</div></div>"
         )
 
