@@ -25,6 +25,9 @@ FIELDS = {
     "code": {"exercise", "kind", "ask", "name", "cases", "right", "wrong"},
 }
 
+# Questions "Predict" without choices that have no field, with the reason. A box is known by how its text begins.
+NOT_ASKED = {}
+
 
 def title(pair):
     return f"{pair[0]}-{pair[1]['exercise']}-{pair[1]['ask']}"
@@ -35,10 +38,37 @@ def of(kind):
     return pytest.mark.parametrize(("chapter", "entry"), found, ids=map(title, found))
 
 
-def notebook(chapter):
+def cells(chapter):
     pattern = f"{chapter}_*.ipynb" if chapter.isdigit() else f"appendix_{chapter}_*.ipynb"
     path = next((ROOT / "notebooks").glob(pattern))
-    return "\n\n".join("".join(cell["source"]) for cell in json.loads(path.read_text("utf-8"))["cells"])
+    return json.loads(path.read_text("utf-8"))["cells"]
+
+
+def notebook(chapter):
+    return "\n\n".join("".join(cell["source"]) for cell in cells(chapter))
+
+
+def shown_after(chapter, name):
+    """What a chapter says and prints after the box of this name, up to its exercises."""
+    parts = [
+        part
+        for cell in cells(chapter)
+        for part in (cell["source"] if cell["cell_type"] == "markdown" else [], *printed(cell))
+    ]
+    after = "\n".join("".join(part) for part in parts).split(f":name: {name}\n")[1]
+    return after.split("```\n", 1)[1].split("\n## Exercises\n")[0]
+
+
+def printed(cell):
+    return [output["text"] for output in cell.get("outputs", ()) if "text" in output]
+
+
+def open_questions(chapter):
+    """The name and the text of each box "Predict" that has no choices of its own; the name may be empty."""
+    box = re.compile(
+        r"^(`{3,}|:{3,})\{admonition\}.*\n:class: predict\n(?::name: (\S+)\n)?((?s:.)*?)^\1$", re.MULTILINE
+    )
+    return [(name or "", text) for _, name, text in box.findall(notebook(chapter)) if "{dropdown}" not in text]
 
 
 def value(expression):
@@ -58,7 +88,8 @@ def numbers(text):
 @pytest.mark.parametrize(("chapter", "entry"), ENTRIES, ids=map(title, ENTRIES))
 def test_an_entry_is_whole(chapter, entry):
     assert set(entry) == FIELDS[entry["kind"]]
-    assert f":label: {entry['exercise']}\n" in notebook(chapter), "no such exercise in the chapter"
+    mark = "name" if entry["exercise"].startswith("predict-") else "label"
+    assert f":{mark}: {entry['exercise']}\n" in notebook(chapter), "no such exercise or question in the chapter"
     replies = [part["reply"] for part in entry.get("wrong", entry.get("choices"))]
     assert len(set(replies)) == len(replies)
     for reply in replies:
@@ -71,14 +102,15 @@ def test_an_entry_is_whole(chapter, entry):
 def test_wrong_numbers_are_wrong_and_tell_mistakes_apart(chapter, entry):
     right, wrong = value(entry["answer"]), [value(part["answer"]) for part in entry["wrong"]]
     assert wrong
+    count = not entry["unit"] and right.is_integer() and right >= 100  # which must be given exactly
     for a, b in itertools.combinations([right, *wrong], 2):
-        assert not near(a, b), f"{a} and {b} cannot be told apart"
-        assert not near(b, a), f"{a} and {b} cannot be told apart"
+        assert a != b if count else not near(a, b) and not near(b, a), f"{a} and {b} cannot be told apart"
     for part in entry["wrong"]:
         assert not any(near(n, right) for n in numbers(part["reply"])), f"it gives the answer away: {part['reply']}"
-    text = notebook(chapter)
-    solution = text.split(f"}} {entry['exercise']}\n")[1]
-    solution = solution.split("{exercise}")[0]
+    if entry["exercise"].startswith("predict-"):
+        solution = shown_after(chapter, entry["exercise"])
+    else:
+        solution = notebook(chapter).split(f"}} {entry['exercise']}\n")[1].split("{exercise}")[0]
     assert any(near(abs(n), abs(right)) or n == round(right, 2) for n in numbers(solution)), (
         "not what the solution says"
     )
@@ -90,6 +122,26 @@ def test_of_the_choices_one_is_right(chapter, entry):
     assert all(set(choice) == {"says", "right", "reply"} for choice in entry["choices"])
     assert sum(choice["right"] for choice in entry["choices"]) == 1
     assert len({choice["says"] for choice in entry["choices"]}) == len(entry["choices"])
+
+
+def test_each_open_question_has_a_field_or_a_reason():
+    chapters = sorted(path.stem for path in FILES)
+    found = [(chapter, *question) for chapter in chapters for question in open_questions(chapter)]
+    assert len(found) >= 46
+    names = [name for _, name, _ in found if name]
+    assert len(set(names)) == len(names)
+    asked = {(chapter, entry["exercise"]) for chapter, entry in ENTRIES if entry["exercise"].startswith("predict-")}
+    assert asked == {(chapter, name) for chapter, name, _ in found if name}
+    assert all(re.fullmatch(r"predict(-[a-z0-9]+)+", name) for name in names)
+    left_out = [(chapter, text) for chapter, name, text in found if not name]
+    assert all(any(text.startswith(begin) for begin in NOT_ASKED) for _, text in left_out), left_out
+    assert len(left_out) == len(NOT_ASKED), "a reason for a question that is asked, or is not there"
+
+
+def test_the_right_reply_to_a_prediction_says_why():
+    for _, entry in ENTRIES:
+        for choice in entry.get("choices", ()) if entry["exercise"].startswith("predict-") else ():
+            assert choice["reply"].startswith("Yes") == choice["right"], choice["reply"]
 
 
 def gradients(parts, case):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import random
+import re
 import subprocess
 import sys
 import time
@@ -326,6 +327,32 @@ def bits_and_nan(p, q):
     return torch.sum(p * torch.log2(p / q), -1)
 
 
+@tried("2.5", "kl", "You left the terms with q = 0 out")
+def masked_by_q(p, q):
+    inside = q > 0
+    return torch.where(inside, torch.xlogy(p, p) - torch.xlogy(p, torch.where(inside, q, 1)), 0).sum(-1)
+
+
+@tried("2.5", "kl", "Yours is finite where infinity belongs. A mask, a clamp or a small number hides it.")
+def clamped_at_1e_6(p, q):
+    return (torch.xlogy(p, p) - torch.xlogy(p, q.clamp(min=1e-6))).sum(-1)
+
+
+@tried("2.5", "kl", "The sign is turned. A KL is never negative")
+def negated(p, q):
+    return -kl_by_einsum(p, q)
+
+
+@tried("2.5", "kl", "The sign is turned round. These are bits")
+def negated_in_bits(p, q):
+    return -kl_by_einsum(p, q) / math.log(2)
+
+
+@tried("2.5", "kl", "Infinite as it should be, but with the other sign")
+def negated_and_shifted(p, q):
+    return 1 - 3 * kl_by_einsum(p, q) + p[:, 0]
+
+
 @tried("2.5", "gaussian_kl", "You took the sum of the numbers that are asked for. Leave them apart. The sign is turned")
 def printout_without_its_minus(mu, logvar):
     return 0.5 * torch.sum(1 + logvar - mu**2 - logvar.exp())
@@ -358,9 +385,30 @@ def multiplied_by_k(log_w):
     return torch.logsumexp(log_w, 0) + math.log(len(log_w))
 
 
-@tried("5.5", "elbo_by_draws", "Your result scatters more than a mean of that many draws does.")
+@tried("5.5", "elbo_by_draws", "You ignore draws")
 def a_single_draw(x, mu, sigma, draws=100_000):
     return elbo_by_draws_of_torch(x, mu, sigma, 1)
+
+
+@tried("5.5", "elbo_by_draws", "You ignore draws")
+def a_thousand_draws(x, mu, sigma, draws=100_000):
+    return elbo_by_draws_of_torch(x, mu, sigma, 1000)
+
+
+@tried("5.5", "elbo_by_draws", "You ignore draws")
+def many_draws_of_numpys_generator(x, mu, sigma, draws=100_000):
+    return elbo_by_numpys_generator(x, mu, sigma, 100_000)
+
+
+@tried("5.5", "elbo_by_draws", "Your result scatters more than a mean of that many draws does.")
+def a_few_of_the_draws(x, mu, sigma, draws=100_000):
+    return elbo_by_draws_of_torch(x, mu, sigma, max(1, draws // 5000))
+
+
+@tried("5.5", "elbo_by_draws", "That is the value at the mean code.")
+def at_the_mean_without_draws(x, mu, sigma, draws=100_000):
+    z = torch.tensor(mu)
+    return log_p_xz(x, z) - Normal(mu, sigma).log_prob(z)
 
 
 @tried("6.3", "reparameterize", "The numbers are right, but no gradient gets through to logvar")
@@ -386,6 +434,48 @@ def with_a_weight(x, logits, mu, logvar):
 @tried("8.6", "elbo", "RuntimeError: The size of tensor a (28) must match the size of tensor b (5)")
 def summed_over_columns_alone(x, logits, mu, logvar):
     return Bernoulli(logits=logits).log_prob(x).sum(-1) - mu.sum(-1)
+
+
+def elbo_with_kl(change):
+    """An ELBO whose KL, one number for each image and unit, is put together in another way."""
+
+    def elbo(x, logits, mu, logvar):
+        kl = 0.5 * (mu**2 + logvar.exp() - logvar - 1)
+        return Bernoulli(logits=logits).log_prob(x).flatten(1).sum(1) - change(kl)
+
+    return elbo
+
+
+WEIGHED = [
+    (lambda kl: kl.sum(1) / len(kl), "You divided the KL by the batch."),
+    (lambda kl: kl.sum(1).sum() / len(kl), "Every image gets the mean KL of the batch."),
+    (lambda kl: kl.sum(), "Every image pays the KL of the whole batch."),
+    (lambda kl: kl.mean(), "Your KL is a mean over everything"),
+    (lambda kl: kl.sum(1) / 128, "You divided the KL by 128"),
+    (lambda kl: kl.sum(1) / 20, "You divided the KL by 20"),
+    (lambda kl: kl.sum(1) / 784, "Not yet: it differs"),
+    (lambda kl: kl.sum(1) / 5000, "Not yet: it differs"),
+    (lambda kl: kl.sum() / 128, "Not yet: it differs"),
+    (lambda kl: kl.mean(0).sum() / 7, "Not yet: it differs"),
+    (lambda kl: kl.sum(1) / 2, "Your KL is half of it"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), WEIGHED, ids=[said for _, said in WEIGHED])
+def test_a_kl_that_is_weighed_wrongly_is_used(change, said):
+    message = verdict("8.6", elbo_with_kl(change)).message
+    assert message.startswith(said)
+    assert "stays the same" not in message
+
+
+@tried("10.5", "loss", "Not yet: it differs")
+def with_a_kl_per_pixel(x, mean, kl):
+    return 392 * torch.log((x - mean).square().mean()) + kl.mean() / 784
+
+
+@tried("8.6", "elbo", "Your result stays the same when logvar changes.")
+def width_from_mu(x, logits, mu, logvar):
+    return elbo_by_distributions(x, logits, mu, mu)
 
 
 @tried("10.5", "loss", "Too high by the same amount everywhere: a constant is missing or too much.")
@@ -640,6 +730,25 @@ def test_the_same_mistake_again_shows_an_input_and_then_the_solution(capsys):
 def escalation(function, capsys):
     check("2.5", function)
     return capsys.readouterr().out
+
+
+EXAMPLES = [(entry, entry["wrong"][-1]["code"]) for entry in CODE]
+
+
+@pytest.mark.parametrize(("entry", "source"), EXAMPLES, ids=[title(entry) for entry in CODE])
+def test_the_input_that_is_shown_is_short(entry, source):
+    shown = verdict(entry["exercise"], made(entry, source)).example
+    assert " at 0x" not in shown
+    assert "..." not in shown
+    assert all(len(re.findall(r"-?\d+\.?\d*", part)) <= 20 for part in re.split(r"\n(?=\w+ =|Your)", shown))
+    assert len(shown) < 1200
+
+
+def test_of_many_numbers_the_shape_and_the_first_row_are_shown():
+    shown = verdict("8.6", elbo_with_kl(lambda kl: kl.sum(1) / 784)).example
+    assert "shape (4, 1, 28, 28), of which the first is [" in shown
+    assert "p =\nshape (5, 3), of which [1] is [" in verdict("2.5", clamped_at_1e_6, name="kl").example
+    assert "f = bend: the squares of z" in verdict("6.5", lambda f, mu, logvar, eps: eps, name="score").example
 
 
 def test_another_mistake_between_begins_anew(capsys):

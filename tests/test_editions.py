@@ -179,6 +179,8 @@ def test_code_is_the_source_s_and_what_is_folded_there_is_folded_here(path):
     labels = re.findall(r"^```\{exercise\}.*\n:label: (.*)$", exercises, re.MULTILINE)
     several = re.findall(r"^```\{solution-start\} (.*)$", exercises, re.MULTILINE)
     numbers = {label: catalogue.number(label) for label in labels}
+    boxes = re.findall(r"^:class: predict\n:name: (.*)$", exercises, re.MULTILINE)
+    numbers |= {name: name for name in boxes}
     asked = {f'ask("{number}")' for label, number in numbers.items() if catalogue.fields(label)}
     checked = {label: catalogue.entries(label, "code") for label in several}
     assert {text(cell).splitlines()[-1] for cell in added if "import ask" in text(cell)} == asked
@@ -422,6 +424,15 @@ def test_a_solution_of_several_cells_is_folded_into_one():
     assert text(cells[1]) == "# Exercise 9.1: your code here"
     inside = "First.\n\n```python\nprint(2)\n```\n\nIt prints\n\n```text\n2\n```\n\nSo."
     assert text(cells[2]) == f"<details><summary><b>Solution 9.1</b></summary>\n\n{inside}\n\n</details>\n\n## Summary"
+
+
+def test_a_question_with_a_field_has_a_cell_for_it():
+    cells = convert("```{admonition} Predict\n:class: predict\n:name: ex-a\nWhich?\n```\n\nSo.", fields=True)
+    assert [text(cell) for cell in cells] == [
+        "> **Predict**\n>\n> Which?",
+        '#@title Predict: type your answers here\nfrom vae_tutorial.exercises import ask\n\nask("ex-a")',
+        "So.",
+    ]
 
 
 def test_an_exercise_with_fields_has_a_cell_for_them_and_one_for_code():

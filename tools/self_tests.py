@@ -23,7 +23,7 @@ BUMPS = ((0.3, 0.4, 0.3), (-3.0, 0.0, 3.0), 0.4)
 STAND_INS = {"A": (0.0, 0.4), "B": (0.0, 1.0), "C": (0.0, 5.0), "D": (0.0, 2.4)}
 
 # z is standard normal, x is z plus noise of this variance, and q is a Gaussian: x, noise, mean and deviation of q
-BILL = (1.5, 0.25, 0.8, 0.3)
+BILL = (1.5, 0.25, 0.75, 0.3)
 
 # Twelve codes in the plane for each of three encoders, and the standard deviation of each code's q
 ANGLES = [math.pi * (0.08 + i / 6) for i in range(12)]

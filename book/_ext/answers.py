@@ -1,4 +1,4 @@
-"""Answer fields below each exercise that has a number or a choice in the catalogue; ``{answer-field}`` elsewhere.
+"""Answer fields in each exercise and each named "Predict" of the catalogue, and ``{answer-field}`` elsewhere.
 
 The catalogue is ``vae_tutorial/answers``. The script ``answers.js`` makes the fields; without it nothing is seen.
 """
@@ -23,6 +23,16 @@ def add_fields(app, document):
             found += f'<p class="answer-check">In the notebook your code is checked: <code>{call}</code></p>'
         if found:
             node += nodes.raw("", found, format="html")
+    for node in document.findall(nodes.admonition):
+        for name in node["names"] if "predict" in node["classes"] else ():
+            if found := page.markup(name):  # an error names a box that is not in the catalogue
+                node += nodes.raw("", found, format="html")
+
+
+def add_script(app, name, template, context, document):
+    """One page has a field that needs the rules of first losses."""
+    if name == "book/loss":
+        app.add_js_file("first_loss.js", defer="defer")
 
 
 class AnswerField(SphinxDirective):
@@ -43,4 +53,5 @@ class AnswerField(SphinxDirective):
 def setup(app):
     app.add_directive("answer-field", AnswerField)
     app.connect("doctree-read", add_fields)
+    app.connect("html-page-context", add_script)
     return {"parallel_read_safe": True}

@@ -26,7 +26,7 @@ INLINE = re.compile(
 ROOM = re.compile(r"#{2,3} For the curious: ")
 CHECK = re.compile(r"# Check\b")
 CELL = "\0"  # a mark: what follows, up to the next, is a code cell
-ASK = """#@title Exercise {0}: type your answers here
+ASK = """#@title {1}: type your answers here
 from vae_tutorial.exercises import ask
 
 ask("{0}")
@@ -176,7 +176,9 @@ class Edition:
     def write_admonition(self, block):
         title = self.inline(block.argument, block.line, True)
         body = self.markdown(block.body, block.line, True)
-        return "\n".join(f"> {line}".rstrip() for line in [f"**{title}**", "", *body.split("\n")])
+        quote = "\n".join(f"> {line}".rstrip() for line in [f"**{title}**", "", *body.split("\n")])
+        name = block.options.get("name")
+        return quote + (f"{CELL}{ASK.format(name, title)}{CELL}" if name and self.look.asks(name) else "")
 
     def write_dropdown(self, block):
         body = self.markdown(block.body, block.line, True)
@@ -186,7 +188,7 @@ class Edition:
         label = self.label(block, block.options.get("label"))
         title = self.inline(block.argument, block.line, True)
         number = self.look.exercise(label).number
-        fields = f"{CELL}{ASK.format(number)}{CELL}" if self.look.asks(label) else ""
+        fields = f"{CELL}{ASK.format(number, f'Exercise {number}')}{CELL}" if self.look.asks(label) else ""
         return f"### Exercise {number}. {title}\n\n{self.markdown(block.body, block.line)}{fields}"
 
     def write_solution(self, block):

@@ -2,6 +2,7 @@
 // vae_tutorial/exercises/first_loss.json, which stands in the page; the arithmetic is that of losses.py beside it, line
 // by line, and tests/test_first_loss.py compares the two. A page without the field is left alone.
 {
+  const DOUBLE = 2.5; // what two mistakes at once cost: more than a rare one
   const within = (value, [low, high]) => low <= value && value <= high;
 
   // A number for people: three digits and no more below 100, whole above, with commas.
@@ -49,18 +50,24 @@
     const landmarks = () => {
       const marks = rules.landmarks;
       if (name !== marks.likelihood || String([C, H, W]) !== String(marks.shape)) return [];
-      return [
-        ...marks.rows.map((row) => [1, ...row.range, `later_${row.key}`, `${words.later} ${row.says}`]),
-        [3, marks.floor, wide[0], "later", marks.later],
-        [3, 0, marks.floor, "impossible", marks.impossible],
-      ];
+      const rows = marks.rows.map((row) => [1, ...row.range, `later_${row.key}`, `${words.later} ${row.says}`]);
+      rows.push([3, marks.floor, wide[0], "later", marks.later], [3, 0, marks.floor, "impossible", marks.impossible]);
+      return rows.flatMap(([cost, low, high, verdict, says]) => {
+        const limits = [Math.max(low, marks.least) / D, high / D];
+        const perPixel = [Math.min(cost, 1.5), ...limits, `mean_pixels and ${verdict}`, `${words.per_pixel} ${says}`];
+        return [[cost, low, high, verdict, says], perPixel];
+      });
     };
 
-    // Every mistake as [cost, low, high, verdict, words]: cost 1 is one step, 2 two at once or a rare one.
+    // Every mistake as [cost, low, high, verdict, words], the likelier first among those of one cost: cost 0 is a number
+    // that tells more than the range of right ones, 1 is one step, 2 a rare one, then two at once.
     const mistakes = () => {
       const reductions = rules.reductions.filter(mayBe);
       const wrong = spec.wrong.map((rule) => ({ ...rule, range: (C === 1 && rule.grey) || rule.range }));
-      const found = wrong.map((rule) => [rule.cost ?? 1, ...perImage(rule.range), rule.verdict, rule.says]);
+      const limits = (rule) => (rule.mean ? rule.range : perImage(rule.range)); // some are means over the pixels
+      const found = wrong
+        .filter((rule) => !rule.mean || D > 1)
+        .map((rule) => [rule.cost ?? 1, ...limits(rule), rule.verdict, rule.says]);
       for (const rule of reductions) found.push([signed ? 2 : 1, ...scaled(right, rule), rule.verdict, rule.says]);
       found.push(...landmarks());
       if (signed) return found;
@@ -70,7 +77,7 @@
       }
       const two = (limits, one, other) => {
         const says = `${words.both} ${one.says} ${other.says}`;
-        found.push([2, ...limits, `${one.verdict} and ${other.verdict}`, says]);
+        found.push([DOUBLE, ...limits, `${one.verdict} and ${other.verdict}`, says]);
       };
       for (const rule of reductions) {
         found.push([1.5, ...scaled(wide, rule), rule.verdict, rule.says]);
@@ -86,11 +93,13 @@
       return found;
     };
 
-    const nameAll = (named) => {
+    const nameAll = (named, loss) => {
       const says = named.map((one) => one[4]).join(` ${words.or} `);
       const head = named.length > 1 ? [words.either] : [];
-      const tail = named.every((one) => one[3].startsWith("later")) ? [] : [words.expect];
-      return [named.map((one) => one[3]).join(" or "), say(...head, says, ...tail)];
+      const later = (verdict) => /^(later|mean_pixels and (later|impossible))/.test(verdict);
+      const tail = named.every((one) => later(one[3])) ? [] : [words.expect];
+      const message = say(...head, says, ...tail).replaceAll("{product}", shown(loss * D));
+      return [named.map((one) => one[3]).join(" or "), message];
     };
 
     const unknown = (loss) => {
@@ -101,18 +110,19 @@
       return [verdict, message.replaceAll("{ratio}", shown(ratio))];
     };
 
-    const positive = (loss) => {
+    const positive = (loss, most = 2) => {
       const found = mistakes().filter((mistake) => within(loss, mistake.slice(1, 3)));
       const least = Math.min(...found.map((mistake) => mistake[0]));
-      const named = found.filter((mistake) => mistake[0] === least);
+      const named = found.filter((mistake) => mistake[0] === least).slice(0, least === DOUBLE ? 1 : most);
+      if (least === 0) return nameAll(named, loss);
       if (within(loss, right)) {
         const note = C > 1 && spec.colour ? spec.colour : spec.note;
-        const otherwise = least === 1 ? [words.fits, ...named.map((one) => one[4])] : [];
+        const otherwise = least === 1 ? [words.fits, named[0][4]] : [];
         return ["right", say(words.right, words.expect, note, ...otherwise)];
       }
-      if (least === 1) return nameAll(named);
+      if (least === 1) return nameAll(named, loss);
       if (within(loss, wide)) return ["right", say(words[signed ? "right" : "convolution"], spec.note)];
-      return named.length ? nameAll(named) : unknown(loss);
+      return named.length ? nameAll(named, loss) : unknown(loss);
     };
 
     const judge = (loss) => {
@@ -122,8 +132,9 @@
       }
       if (loss === 0 && !signed) return ["zero", say(words.zero, words.expect)];
       if (loss > 0 || signed) return positive(loss);
-      const [verdict, message] = positive(-loss);
-      const known = !["right", "higher", "lower", "little", "later", "impossible"].includes(verdict);
+      const [verdict, message] = positive(-loss, 1);
+      const double = message.includes(words.both); // three things at once are a guess
+      const known = !double && !["right", "higher", "lower", "little", "later", "impossible"].includes(verdict);
       const extra = known ? message : say(words.expect, ...unsure);
       return [known ? `sign and ${verdict}` : "sign", `${words.sign} ${extra}`];
     };
@@ -134,7 +145,8 @@
 
   const readShape = (text) => {
     const wanted = "Type the shape as channels, height, width: 1, 28, 28";
-    if (text.length > 60 || !/^(?:torch\.size)?[\s()[\]]*\d+(?:[\s,x×*]+\d+){1,2}[\s,()[\]]*$/i.test(text)) return `${wanted}.`;
+    if (text.length > 60 || !/^(?:torch\.size)?[\s()[\]]*\d+(?:[\s,x×*]+\d+){1,2}[\s,()[\]]*$/i.test(text))
+      return `${wanted}.`;
     const sizes = text.match(/\d+/g).map(Number);
     if (!sizes.every((size) => size >= 1 && size <= 1e6)) return `${wanted}, each at least 1.`;
     if (sizes.length === 2) return [1, ...sizes];
@@ -151,13 +163,19 @@
   const readLoss = (text) => {
     const wanted = "Type the loss as a number, such as 543.4; nan and inf will do too.";
     if (text.length > 100) return wanted;
-    let plain = text.trim().toLowerCase().replace("−", "-");
+    const [, typed, unit] = /^(.*?)\s*(nats?|bits?)?(?:\s*(?:\/|per|an)\s*image)?$/.exec(
+      text.trim().toLowerCase().replace("−", "-"),
+    ) ?? [, ""];
+    let plain = typed;
     plain = /^tensor\(([^,)]+)[,)]/.exec(plain)?.[1].trim() ?? plain; // as PyTorch prints it
     if (/^[+-]?nan$/.test(plain)) return NaN;
     if (/^[+-]?inf(inity)?$/.test(plain)) return Infinity;
     if (/^[+-]?[1-9]\d{0,2}([ ,]\d{3})+(\.\d*)?$/.test(plain)) plain = plain.replace(/[ ,]/g, "");
     else plain = plain.replace(/^([+-]?\d*),(\d+)$/, "$1.$2"); // a comma for a point
-    return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/.test(plain) ? Number(plain) : wanted;
+    if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/.test(plain)) return wanted;
+    if (unit?.startsWith("bit"))
+      return `In nats, please: ${typed} bits are ${shown(Number(plain) * Math.log(2))} nats.`;
+    return Number(plain);
   };
 
   const form = document.querySelector("form.first-loss");

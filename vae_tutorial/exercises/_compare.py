@@ -3,6 +3,7 @@
 import collections.abc
 import contextlib
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -167,11 +168,28 @@ def case_words(names, case):
     return ", ".join(words) or "the first input"
 
 
-def shown(value, limit=500):
-    """Show a value in a few lines, rounded."""
-    if isinstance(value, np.ndarray):
-        with np.printoptions(precision=4, suppress=True, threshold=40, edgeitems=3):
-            text = str(value)
-    else:
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= limit else text[:limit] + " …"
+def shown(value, row=0, limit=12):
+    """Show a value in a line or a few: of more than ``limit`` numbers, the shape and how one row begins."""
+    if isinstance(value, list | tuple):
+        if len({shape_of(part) for part in value}) > 1 or (value and shape_of(value[0])):
+            return "\n".join(shown(part, row, limit) for part in value[:limit])
+        with contextlib.suppress(TypeError, ValueError):
+            value = np.asarray(value, float)
+    if not isinstance(value, np.ndarray):
+        text = f"{value:g}" if isinstance(value, float) else re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))
+        return text if len(text) <= 200 else text[:200] + " …"
+    with np.printoptions(precision=4, suppress=True):
+        if value.size <= limit:
+            return str(value)
+        numbers = (value[row] if value.ndim > 1 else value).ravel()
+        begins = " ".join(str(numbers[:limit])[1:-1].split()) + (" …" if numbers.size > limit else "")
+    which = "beginning with" if value.ndim == 1 else f"of which [{row}] is" if row else "of which the first is"
+    return f"shape {value.shape}, {which} [{begins}]"
+
+
+def first_wrong(mine, right, limits=EXACT):
+    """Return the first row in which two Results differ, 0 where none is known: the shapes differ, or a number."""
+    for a, b in zip(mine.parts, right.parts, strict=False):
+        if a.shape == b.shape == right.shapes[0] and a.ndim and not close(a, b, limits):
+            return int(np.argwhere(~equal(a, b, limits))[0][0])
+    return 0

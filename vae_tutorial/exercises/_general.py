@@ -16,6 +16,7 @@ _TWICE, _HALF = (
     "Half of what is asked: look at the factors ½ and 2.",
 )
 _SIGN = "The sign is turned round."
+_HIDDEN = "Yours is finite where infinity belongs. A mask, a clamp or a small number hides it."
 FACTORS: list[tuple[float, str]] = [(1, ""), (-1, _SIGN)]
 for _factor, _words in (
     (1 / math.log(2), _BITS),
@@ -41,7 +42,7 @@ def general(names, cases, got, asked, limits=EXACT, otherwise=lambda: None):
         which = f"Number {place + 1} of {len(asked[0].parts)}: " if len(asked[0].parts) > 1 else ""
         if not all(result.fits for result in got):
             return which + (_reduced(mine, right, limits) or _shape(names, cases, got, asked, place))
-        for told in (_not_finite, _scaled, _shifted):
+        for told in (_scaled, _not_finite, _shifted):
             if found := told(names, cases, mine, right, limits):
                 return which + found
         return which + (otherwise() or _differs(names, cases, got, asked, place, limits))
@@ -100,22 +101,23 @@ def _not_finite(names, cases, mine, right, limits):
     """Right but for infinity and NaN, or NaN."""
     pairs = list(zip(mine, right, strict=True))
     known = [np.isfinite(a) & np.isfinite(b) for a, b in pairs]
-    broken = [~np.isfinite(a) & (a != b) for a, b in pairs]
     hidden = any((np.isfinite(a) & ~np.isfinite(b)).any() for a, b in pairs)
-    if not hidden and not any(k.any() for k in broken):
-        return None
     for factor, words in FACTORS if any(k.any() for k in known) else ():
         if not all(close(a[k] / factor, b[k], limits) for (a, b), k in zip(pairs, known, strict=True)):
             continue
-        if not hidden:
-            word = "NaN" if any(np.isnan(a[k]).any() for (a, _), k in zip(pairs, broken, strict=True)) else "infinite"
+        broken = [a[~np.isfinite(a) & (a / factor != b)] for a, b in pairs]
+        word = "NaN" if any(np.isnan(a).any() for a in broken) else "infinite"
+        if any(a.size for a in broken) and not hidden:
             first = words or "Right wherever your result is a number."
             return f"{first} And some of it is {word}. Look for log 0, 0 / 0 or ∞ - ∞."
-        if not words and not any(k.any() for k in broken):
-            return "Right, except where it should be infinite: a clamp, or a small number in it, holds yours back."
-    for case, wrong, (a, _) in zip(cases, broken, pairs, strict=True):
+        if hidden and not any(a.size for a in broken):
+            return f"{words} {_HIDDEN}".strip()
+    for case, (a, b) in zip(cases, pairs, strict=True):
+        wrong = ~np.isfinite(a) & (a != b)
         if wrong.any():
             where, word = case_words(names, case), "NaN" if np.isnan(a[wrong]).any() else "Infinite"
+            if (wrong & (a == -b)).any():
+                return f"Infinite as it should be, but with the other sign, for {where}. Look at the signs."
             return f"{word} in {wrong.sum()} of {wrong.size} numbers, for {where}. Look for log 0, 0 / 0 or ∞ - ∞."
     return None
 

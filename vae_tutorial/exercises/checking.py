@@ -9,10 +9,10 @@ import inspect
 from typing import NamedTuple
 
 from . import _run, catalogue
-from ._compare import UNFILLED, agree, result, same_shapes, shape_of, shown
+from ._compare import UNFILLED, agree, first_wrong, result, same_shapes, shape_of, shown
 from ._general import general
 from ._job import job as job_of
-from ._more import more, on_average
+from ._more import ignored, more, on_average
 from ._run import ForBoth, TimeUp, own, plain, run, told, torch_if_loaded
 
 __all__ = ["Verdict", "check", "verdict"]
@@ -118,6 +118,7 @@ def _judged(function, job):
         ]
         if all(r.fits for r in got) and _all_agree(got, job.right, job.limits):
             named = _named(got, job)
+            named = named or ignored(function, job, library, lent)
             return Verdict(not named, named or "right." + _remarks(got, ran, job), _example(got, ran, job), printed)
         tries.append((ran, got, library, lent))
     return _diagnosed(function, tries, job)
@@ -128,12 +129,18 @@ def _lendable(it, library, job):
 
 
 def _named(got, job):
-    """The reply to the first known mistake that gives the same on all cases, shapes included."""
+    """The reply to the first known mistake that gives the same on all cases, shapes included.
+
+    An axis of length 1 too many hides no mistake in the numbers.
+    """
     if all(map(same_shapes, got, job.right)) and _all_agree(got, job.right, job.limits):
         return None
-    for reply, results, limits in job.wrong:
-        if all(map(same_shapes, got, results)) and _all_agree(got, results, limits):
-            return reply
+    right = all(mine.fits for mine in got) and _all_agree(got, job.right, job.limits)
+    alikes = (same_shapes,) if right else (same_shapes, lambda a, b: a.fits and b.fits)
+    for alike in alikes:
+        for reply, results, limits in job.wrong:
+            if all(map(alike, got, results)) and _all_agree(got, results, limits):
+                return reply
     return None
 
 
@@ -206,12 +213,17 @@ def _example(got, ran, job):
     if not failing:
         return ""
     place = min(failing, key=lambda i: sum(getattr(plain(a), "size", 1) for a in job.cases[i]))
+    row, size = first_wrong(got[place], job.right[place], job.limits), job.right[place].shapes[0][:1]
     lines = ["The smallest input where it shows:"]
     for name, argument in zip(job.names, job.cases[place], strict=False):
         argument = plain(argument)
-        lines.append(f"{name} = {shown(argument)}" if not shape_of(argument) else f"{name} =\n{shown(argument)}")
+        if not callable(argument):
+            gap = "\n" if shape_of(argument) else " "
+            lines.append(f"{name} ={gap}{shown(argument, row if shape_of(argument)[:1] == size else 0)}")
+        elif inspect.isfunction(argument) and argument.__doc__:
+            lines.append(f"{name} = {argument.__name__}: {argument.__doc__}")
     value = ran.results[place]
     if not isinstance(value, BaseException):
         value = tuple(map(plain, value)) if isinstance(value, tuple) else plain(value)
-        lines.append(f"Your function returns\n{shown(value)}")
+        lines.append(f"Your function returns\n{shown(value, row)}")
     return "\n".join(lines)

@@ -20,6 +20,8 @@ from itertools import combinations
 
 __all__ = ["first_loss", "judge"]
 
+DOUBLE = 2.5  # what two mistakes at once cost: more than a rare one
+
 
 @cache
 def _rules():
@@ -73,26 +75,32 @@ class _Setup:
         if loss == 0 and not self.signed:
             return "zero", self.say(self.words["zero"], self.words["expect"])
         if loss < 0 and not self.signed:
-            verdict, message = self.positive(-loss)
-            known = verdict not in ("right", "higher", "lower", "little", "later", "impossible")
+            verdict, message = self.positive(-loss, most=1)
+            double = self.words["both"] in message  # three things at once are a guess
+            known = not double and verdict not in ("right", "higher", "lower", "little", "later", "impossible")
             extra = message if known else self.say(self.words["expect"], *self.unsure())
             return (f"sign and {verdict}" if known else "sign"), f"{self.words['sign']} {extra}"
         return self.positive(loss)
 
-    def positive(self, loss):
-        """The verdict on a number whose sign is as it should be: right, or the mistakes that take the fewest steps."""
+    def positive(self, loss, most=2):
+        """The verdict on a number whose sign is as it should be: right, or the likeliest mistakes, ``most`` of them."""
         found = [mistake for mistake in self.mistakes() if mistake[1] <= loss <= mistake[2]]
         least = min((mistake[0] for mistake in found), default=None)
         named = [(verdict, says) for cost, _, _, verdict, says in found if cost == least]
+        named = named[: 1 if least == DOUBLE else most]
+        if least == 0:
+            return self.name_all(named, loss)
         if _within(loss, self.right):
-            return "right", self.say(self.words["right"], *self.praise(), *self.otherwise(named if least == 1 else []))
+            return "right", self.say(
+                self.words["right"], *self.praise(), *self.otherwise(named[:1] if least == 1 else [])
+            )
         if least == 1:
-            return self.name_all(named)
+            return self.name_all(named, loss)
         if _within(loss, self.wide):
             head = "convolution" if not self.signed else "right"
             return "right", self.say(self.words[head], self.spec["note"])
         if named:
-            return self.name_all(named)
+            return self.name_all(named, loss)
         return self.unknown(loss)
 
     def praise(self):
@@ -101,21 +109,29 @@ class _Setup:
     def otherwise(self, named):
         return [self.words["fits"], *(says for _, says in named)] if named else []
 
-    def name_all(self, named):
+    def name_all(self, named, loss):
         says = f" {self.words['or']} ".join(says for _, says in named)
         head = [self.words["either"]] if len(named) > 1 else []
-        tail = [] if all(verdict.startswith("later") for verdict, _ in named) else [self.words["expect"]]
-        return " or ".join(verdict for verdict, _ in named), self.say(*head, says, *tail)
+        later = ("later", "mean_pixels and later", "mean_pixels and impossible")
+        tail = [] if all(verdict.startswith(later) for verdict, _ in named) else [self.words["expect"]]
+        message = self.say(*head, says, *tail).replace("{product}", _shown(loss * self.D))
+        return " or ".join(verdict for verdict, _ in named), message
 
     def mistakes(self):
-        """Every mistake as (cost, low, high, verdict, words): cost 1 is one step, 2 two at once or a rare one."""
+        """Every mistake as (cost, low, high, verdict, words), the likelier first among those of one cost.
+
+        Cost 0 is a number that tells more than the range of right ones, 1 is one step, 2 a rare one, then two at once.
+        """
         reductions = [rule for rule in self.rules["reductions"] if self.may_be(rule)]
         wrong = [
             {**rule, "range": rule.get("grey", rule["range"]) if self.C == 1 else rule["range"]}
             for rule in self.spec["wrong"]
         ]
         for rule in wrong:
-            yield rule.get("cost", 1), *self.per_image(rule["range"]), rule["verdict"], rule["says"]
+            if "mean" not in rule:
+                yield rule.get("cost", 1), *self.per_image(rule["range"]), rule["verdict"], rule["says"]
+            elif self.D > 1:  # the number itself is a mean over the pixels
+                yield rule["cost"], *rule["range"], rule["verdict"], rule["says"]
         for rule in reductions:
             yield (2 if self.signed else 1), *self.scaled(self.right, rule), rule["verdict"], rule["says"]
         yield from self.landmarks()
@@ -143,17 +159,21 @@ class _Setup:
 
     def two(self, limits, one, other):
         says = f"{self.words['both']} {one['says']} {other['says']}"
-        return 2, *limits, f"{one['verdict']} and {other['verdict']}", says
+        return DOUBLE, *limits, f"{one['verdict']} and {other['verdict']}", says
 
     def landmarks(self):
-        """What a later loss says, of MNIST's digits: the ledger's rows, and the floor of chapter 2."""
+        """What a later loss says, of MNIST's digits: the ledger's rows, and the floor of chapter 2; also per pixel."""
         marks = self.rules["landmarks"]
         if self.name != marks["likelihood"] or list(self.shape) != marks["shape"]:
             return
-        for row in marks["rows"]:
-            yield 1, *row["range"], f"later_{row['key']}", f"{self.words['later']} {row['says']}"
-        yield 3, marks["floor"], self.wide[0], "later", marks["later"]
-        yield 3, 0, marks["floor"], "impossible", marks["impossible"]
+        rows = [
+            (1, row["range"], f"later_{row['key']}", f"{self.words['later']} {row['says']}") for row in marks["rows"]
+        ]
+        rows.append((3, [marks["floor"], self.wide[0]], "later", marks["later"]))
+        for cost, limits, verdict, says in [*rows, (3, [0, marks["floor"]], "impossible", marks["impossible"])]:
+            yield cost, *limits, verdict, says
+            low, high = max(limits[0], marks["least"]) / self.D, limits[1] / self.D
+            yield min(cost, 1.5), low, high, f"mean_pixels and {verdict}", f"{self.words['per_pixel']} {says}"
 
     def unknown(self, loss):
         middle = (self.right[0] + self.right[1]) / 2

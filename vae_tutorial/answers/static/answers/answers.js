@@ -36,66 +36,98 @@
 
   // -- Numbers --------------------------------------------------------------------------------------------------------
 
-  // What a reader typed: { value, decimals, unit }, or { problem } in words.
-  function read(text) {
-    const typed = text.trim();
-    if (!typed) return { problem: "Type a number." };
-    const unit = /\b(bits?|nats?)\.?$/i.exec(typed)?.[1].toLowerCase().replace(/s$/, "") ?? "";
-    let bare = typed.replace(/\s*\b(bits?|nats?)\.?$/i, "").replace(/[−–]/g, "-");
-    bare = bare.replace(/(?<=\d)[\s_'](?=\d)/g, "").replace(/\s*\/\s*/, "/");
-    if (/^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$/.test(bare)) bare = bare.replaceAll(",", "");
-    else bare = bare.replace(/^([-+]?\d*),(\d+)$/, "$1.$2"); // 0,5 as many write it
-    const share = /%$/.test(bare);
-    bare = bare.replace(/\s*%$/, "");
-    const number = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+  const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+  const NO_NUMBER = "That is no number. Write it as 0.5 or 3/4.";
+
+  // The value of a number with a decimal point, of a fraction, or of "2 1/4"; NaN for anything else.
+  function valueOf(bare) {
+    const mixed = /^([-+]?)(\d+) (\d+\/\d+)$/.exec(bare);
+    if (mixed) return (Number(mixed[2]) + valueOf(mixed[3])) * (mixed[1] === "-" ? -1 : 1);
+    const sign = /^([-+]?)(\d*)([½⅓⅔¼¾])$/.exec(bare);
+    if (sign) return (Number(sign[2]) + FRACTIONS[sign[3]]) * (sign[1] === "-" ? -1 : 1);
     const parts = bare.split("/");
-    const isNumber = parts.length < 3 && parts.every((part) => number.test(part));
-    let value = NaN;
-    if (isNumber) value = parts.map(Number).reduce((above, below) => above / below);
-    else if (/^[-+]?[½⅓⅔¼¾]$/.test(bare)) value = FRACTIONS[bare.at(-1)] * (bare[0] === "-" ? -1 : 1);
-    if (!Number.isFinite(value)) {
-      const problem = isNumber ? "That is no finite number." : "That is no number. Write it as 81.5 or 3/4.";
-      return { problem };
+    if (parts.length > 2 || !parts.every((part) => NUMBER.test(part))) return NaN;
+    const [above, below = 1] = parts.map(Number);
+    return Math.abs(above / below) <= Number.MAX_VALUE ? above / below : Infinity;
+  }
+
+  // How exactly a number is given: digits after the point, or less than 0 for zeros at the end of a whole number.
+  function decimalsOf(bare) {
+    if (!/^[-+]?\d*\.?\d*$/.test(bare)) return null;
+    return bare.includes(".") ? bare.split(".")[1].length : -/0*$/.exec(bare)[0].length;
+  }
+
+  // What a reader typed, in the ways in which it can be meant: { values: [{ value, decimals }], unit, share }; or what
+  // is the matter with it: { problem }. "1,234" is either.
+  function read(text) {
+    const typed = text
+      .trim()
+      .replace(/^[≈~=]\s*/, "")
+      .replace(/[−–]/g, "-");
+    if (!typed) return { problem: "Type a number." };
+    const [, number, words] = /^(.*?[\d.½⅓⅔¼¾])\s*(%?|[a-zµ][a-z/ .]*)$/i.exec(typed) ?? [null, typed, ""];
+    const unit = /^(bit|nat)/i.exec(words)?.[1].toLowerCase() ?? "";
+    const bare = number.replace(/(?<=\d)[ _'](?=\d{3}(\D|$))/g, "").replace(/\s*\/\s*/, "/");
+    const forms = [];
+    if (/^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$/.test(bare)) forms.push(bare.replaceAll(",", ""));
+    if (/^[-+]?\d*,\d+$/.test(bare)) forms.push(bare.replace(",", ".")); // 0,5 as many write it
+    if (!bare.includes(",")) forms.push(bare);
+    const values = forms.map((form) => ({ value: valueOf(form), decimals: decimalsOf(form) }));
+    const finite = values.filter(({ value }) => Number.isFinite(value));
+    if (!finite.length) {
+      const isNumber = values.length && forms.every((form) => form.split("/").length < 3 && !/[^\d./e+-]/i.test(form));
+      return { problem: isNumber && !Number.isNaN(values[0].value) ? "That is no finite number." : NO_NUMBER };
     }
-    const decimals = /e|\//i.test(bare) ? null : (bare.split(".")[1] ?? "").length;
-    return share ? { value: value / 100, decimals: null, unit } : { value, decimals, unit };
+    return { values: finite, unit, share: words === "%" };
   }
 
   // A count must be exact; anything else to one in a hundred, or to the digits that were given, if there are two.
   const isCount = (entry) => !entry.unit && Number.isInteger(entry.answer) && Math.abs(entry.answer) >= 100;
   const near = (a, b, part = 0.01) => Math.abs(a - b) <= part * Math.abs(b);
-  function rounds(typed, answer) {
-    if (typed.decimals === null) return false;
-    const digits = String(Math.round(Math.abs(typed.value) * 10 ** typed.decimals)).length;
-    return digits >= 2 && Math.abs(answer - typed.value) <= 0.5000001 * 10 ** -typed.decimals;
+  function rounds({ value, decimals }, answer) {
+    if (decimals === null) return false;
+    const digits = String(Math.round(Math.abs(value) * 10 ** decimals)).length;
+    return digits >= 2 && Math.abs(answer - value) <= 0.5000001 * 10 ** -decimals;
   }
 
-  // Whether an answer is right, and what to say: [right, reply].
+  // Whether an answer is right, what to say, and whether it was one at all: [right, reply, isAnswer].
   function judge(entry, text) {
     const typed = read(text);
-    if (typed.problem) return [false, typed.problem];
+    if (typed.problem) return [false, typed.problem, false];
+    if (typed.unit && ["nats", "bits"].includes(entry.unit) && typed.unit !== entry.unit.slice(0, 3))
+      return [false, `Give it in ${entry.unit}. A bit is 0.693 nats.`, false];
+    if (typed.share && entry.unit) return [false, `Give it in ${entry.unit}, not in percent.`, false];
+    const meant = typed.values.map((one) => (typed.share ? { value: one.value / 100, decimals: null } : one));
+    const told = meant.map((one) => judgeOne(entry, one));
+    return [...(told.find(([right]) => right) ?? told.find(([, reply]) => reply !== UNKNOWN) ?? told[0]), true];
+  }
+
+  const UNKNOWN = "Not this number.";
+
+  function judgeOne(entry, typed) {
     const { value } = typed;
     const answer = entry.answer;
-    if (typed.unit && entry.unit && typed.unit !== entry.unit.replace(/s$/, ""))
-      return [false, `Give it in ${entry.unit}. A bit is 0.693 nats.`];
-    if (isCount(entry) ? value === answer : near(value, answer)) return [true, "Right."];
-    const known = entry.wrong.find(([wrong]) => (isCount(entry) ? value === wrong : near(value, wrong)));
+    const count = isCount(entry);
+    if (count ? value === answer : near(value, answer)) return [true, "Right."];
+    const known = entry.wrong.find(([wrong]) => (count ? value === wrong : near(value, wrong, 0.005)));
     if (known) return [false, known[1]];
-    if (!isCount(entry) && rounds(typed, answer)) return [true, "Right, to the digits that you gave."];
+    if (!count && rounds(typed, answer)) return [true, "Right, to the digits that you gave."];
     const roughly = entry.wrong.find(([wrong]) => rounds(typed, wrong));
     if (roughly) return [false, roughly[1]];
+    const [nats, bits] = [entry.unit === "nats", entry.unit === "bits"];
     const general = [
       [near(-value, answer), "The size is right. Look at the sign."],
-      [entry.unit === "nats" && near(value * NATS_PER_BIT, answer), "Those are bits. A bit is 0.693 nats."],
-      [entry.unit === "bits" && near(value / NATS_PER_BIT, answer), "Those are nats. A nat is 1.44 bits."],
-      [entry.unit === "nats" && near(value * 784, answer), "That is for one pixel. An image has 784."],
-      [near(value, 100 * answer), "That is in percent. Give it as a share, or add the % sign."],
+      [nats && near(value * NATS_PER_BIT, answer), "Those are bits. A bit is 0.693 nats."],
+      [bits && near(value / NATS_PER_BIT, answer), "Those are nats. A nat is 1.44 bits."],
+      [nats && near(value * Math.LN10, answer), "That is a logarithm to base 10. Nats take the natural one."],
+      [nats && near(value * 784, answer), "That is for one pixel. An image has 784."],
+      [!entry.unit && near(value, 100 * answer), "That is in percent. Give it as a share, or add the % sign."],
       [near(value, 2 * answer), "Twice what is asked. Is there a ½ missing?"],
       [near(2 * value, answer), "Half of what is asked. Is there a ½ too many, or one of two parts missing?"],
-      [isCount(entry) && near(value, answer, 0.05), "Close, but this is a count: something was left out or added."],
+      [count && near(value, answer, 0.05), "Close, but this is a count: something was left out or added."],
       [near(value, answer, 0.05), "Close, but more than one in a hundred off."],
     ];
-    return [false, general.find(([holds]) => holds)?.[1] ?? "Not this number."];
+    return [false, general.find(([holds]) => holds)?.[1] ?? UNKNOWN];
   }
 
   // -- Fields ---------------------------------------------------------------------------------------------------------
@@ -104,14 +136,14 @@
 
   // What a field says and remembers; `where` gets the reply, `mark` the state.
   function teller(name, box, reply, done) {
+    const last = name.startsWith("predict-") ? "The text below shows it." : "The solution is folded below.";
     let misses = 0;
-    return (given, right, said, isNew = true) => {
-      misses = right ? 0 : misses + (isNew ? 1 : 0);
+    return (given, right, said, isAnswer = true, isNew = true) => {
+      misses = right ? 0 : misses + (isNew && isAnswer ? 1 : 0);
       box.dataset.state = right ? "right" : "wrong";
-      const more =
-        misses > 2 ? " The solution is folded below." : misses === 2 ? " Once more: read what is asked." : "";
-      reply.textContent = (right ? "✓ " : "✗ ") + said + (/[.?]$/.test(said) && !right ? more : "");
-      if (isNew) keep(name, { given, right });
+      const more = misses > 2 && !right ? ` ${last}` : "";
+      reply.textContent = (right ? "✓ " : "✗ ") + said + more;
+      if (isNew && isAnswer) keep(name, { given, right });
       done();
     };
   }
@@ -167,7 +199,7 @@
         delete button.dataset.state;
       }
       pressed.dataset.state = right ? "right" : "wrong";
-      tell(says, right, said, isNew);
+      tell(says, right, said, true, isNew);
     };
     const before = entry.choices.findIndex(([says]) => says === kept()[name]?.given);
     if (before >= 0) press(buttons[before], ...entry.choices[before], false);
@@ -222,9 +254,9 @@
   function start() {
     const names = () => [...document.querySelectorAll(".answers")].flatMap((box) => box.names ?? []);
     let after = () => {};
-    const boxes = document.querySelectorAll(".answers:not([data-ready])");
+    const boxes = document.querySelectorAll(".answers:not([data-made])");
     for (const box of boxes) {
-      box.dataset.ready = "";
+      box.dataset.made = "";
       box.dataset.lmSuppressShortcuts = "true"; // JupyterLab's word for: these keys are mine
       const entries = JSON.parse(box.querySelector("script[type='application/json']").textContent);
       box.names = entries.map((_, i) => `${box.dataset.answers}/${i}`);
