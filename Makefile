@@ -121,7 +121,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check
-	@if $(PRETTIER) --version >/dev/null 2>&1; then $(PRETTIER) --check vae_tutorial/explorers/static/explorers vae_tutorial/answers/static; \
+	@if $(PRETTIER) --version >/dev/null 2>&1; then $(PRETTIER) --check vae_tutorial/explorers/static/explorers vae_tutorial/answers/static "book/_static/*.js"; \
 	else echo 'No Node.js with npm here: the form of the JavaScript was not checked'; fi
 
 # Of our own dependencies the lowest versions, of theirs today's: they tell each other what is deprecated, which is
