@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 # Before torch is imported, and in the environment, so that the processes which tests start have it too: with several
 # OpenMP threads on busy cores, each small tensor operation spins until the other threads are scheduled.
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 BROWSER = {"browser", "chromium", "explorer"}  # the fixtures that open one
+BUILT = Path(__file__).resolve().parents[1] / "_build" / "html"
 _started = []  # the Python processes that were started since the last look
 
 sys.addaudithook(lambda event, args: _started.append(args[1]) if event == "subprocess.Popen" else None)
@@ -20,6 +22,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if BROWSER & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.browser)
+        if "built" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.book)
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +44,14 @@ def _is_python(command):
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The folder of the built book. Where it is missing, a newcomer's tests are skipped, and CI's fail."""
+    if not (BUILT / "index.html").is_file():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("_build/html is missing: run 'make book' first")
+    return BUILT
 
 
 @pytest.fixture(scope="session")

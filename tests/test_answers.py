@@ -85,17 +85,23 @@ def numbers(text):
     return [float(found.replace(",", "")) for found in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)]
 
 
-@pytest.mark.parametrize(("chapter", "entry"), ENTRIES, ids=map(title, ENTRIES))
-def test_an_entry_is_whole(chapter, entry):
-    assert set(entry) == FIELDS[entry["kind"]]
-    mark = "name" if entry["exercise"].startswith("predict-") else "label"
-    assert f":{mark}: {entry['exercise']}\n" in notebook(chapter), "no such exercise or question in the chapter"
+def replies_of(entry):
+    """What an entry of the catalogue says to wrong answers and to choices, once its form was looked at."""
     replies = [part["reply"] for part in entry.get("wrong", entry.get("choices"))]
     assert len(set(replies)) == len(replies)
     for reply in replies:
         assert reply[0].isupper(), reply
         assert reply[-1] in ".?", reply
         assert len(reply.split()) <= 40, reply
+    return replies
+
+
+@pytest.mark.parametrize(("chapter", "entry"), ENTRIES, ids=map(title, ENTRIES))
+def test_an_entry_is_whole(chapter, entry):
+    assert set(entry) == FIELDS[entry["kind"]]
+    mark = "name" if entry["exercise"].startswith("predict-") else "label"
+    assert f":{mark}: {entry['exercise']}\n" in notebook(chapter), "no such exercise or question in the chapter"
+    assert replies_of(entry)
 
 
 @of("number")

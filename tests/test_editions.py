@@ -31,7 +31,7 @@ plain = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(plain)
 
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=[path.stem for path in CHAPTERS])
-built = pytest.mark.browser
+with_book = pytest.mark.usefixtures("built")
 
 # What JupyterLab does with a Markdown cell: put formulas aside, parse, put them back, set them. Answered for each cell:
 # what is seen before anything is unfolded, what is folded, formulas with TeX's errors, headings, addresses.
@@ -94,12 +94,10 @@ def without_tags(html):
 
 
 @pytest.fixture(scope="module")
-def host(chromium):
+def host(built, chromium):
     """A page with marked and MathJax, which renders a list of Markdown cells."""
-    if not (HTML / "running").is_dir():
-        pytest.fail("_build/html/running is missing: run 'make book' first")
     blank = '<!doctype html><script>MathJax = { tex: { packages: { "[-]": ["noundefined"] } } }</script><body>'
-    with serve(HTML, "/") as site:
+    with serve(built, "/") as site:
         tab = chromium.new_page()
         tab.route(f"{site}blank.html", lambda route: route.fulfill(body=blank, content_type="text/html"))
         tab.goto(f"{site}blank.html")
@@ -110,7 +108,7 @@ def host(chromium):
         tab.close()
 
 
-@built
+@with_book
 @each_chapter
 def test_an_edition_shows_what_its_page_shows(host, path):
     cells = [cell for cell in edition(path)["cells"] if cell["cell_type"] == "markdown"]
@@ -143,7 +141,7 @@ def test_an_edition_shows_what_its_page_shows(host, path):
     assert len(cited) == len(re.findall(r'href="\.\./book/bibliography\.html#', there))
 
 
-@built
+@with_book
 @each_chapter
 def test_no_solution_is_seen_before_it_is_opened(host, path):
     new = {cell["id"]: cell for cell in edition(path)["cells"]}
@@ -166,7 +164,7 @@ def test_no_solution_is_seen_before_it_is_opened(host, path):
             assert "text" not in output or "".join(output["text"]).rstrip() in folded
 
 
-@built
+@with_book
 @each_chapter
 def test_code_is_the_source_s_and_what_is_folded_there_is_folded_here(path):
     book, old = edition(path), json.loads(path.read_text("utf-8"))["cells"]
@@ -216,7 +214,7 @@ def test_code_is_the_source_s_and_what_is_folded_there_is_folded_here(path):
     assert f"{SITE}notebooks/{path.stem}.html" in text(book["cells"][0])
 
 
-@built
+@with_book
 def test_links_of_the_editions_lead_to_pages_and_places_that_exist():
     places = {}
     for path in CHAPTERS:
@@ -242,7 +240,7 @@ def test_links_of_the_editions_lead_to_pages_and_places_that_exist():
 # The doors
 
 
-@built
+@with_book
 @pytest.mark.parametrize("path", [CHAPTERS[0], CHAPTERS[8], CHAPTERS[-1]], ids=lambda path: path.stem)
 def test_every_button_of_a_chapter_leads_to_its_edition(chromium, path):
     """Other hosts are stubs, which answer with what GitHub's branch would give them."""
@@ -273,7 +271,7 @@ def test_every_button_of_a_chapter_leads_to_its_edition(chromium, path):
     assert opened == [("mybinder.org", True), ("colab.research.google.com", True)]
 
 
-@built
+@with_book
 def test_no_page_leads_to_the_source_of_a_chapter():
     for file in HTML.rglob("*.html"):
         found = re.findall(r'href="([^"]*notebooks/[\w-]+\.ipynb[^"]*)"', file.read_text("utf-8"))
@@ -281,7 +279,7 @@ def test_no_page_leads_to_the_source_of_a_chapter():
     assert not (HTML / "_sources").exists() or not list((HTML / "_sources" / "notebooks").glob("*"))
 
 
-@built
+@with_book
 def test_the_folder_says_how_to_run_and_installs_what_the_first_cell_installs():
     folder = HTML / "running"
     package = re.search(r'pip install -q "(.+)"', text(edition(CHAPTERS[0])["cells"][1]))[1]
@@ -475,7 +473,7 @@ def test_a_solution_without_an_end_is_told():
         convert("```{solution-start} ex-a\n```\n")
 
 
-@built
+@with_book
 @pytest.mark.process
 def test_a_fault_in_a_source_leaves_good_editions_as_they_are(tmp_path):
     """The command itself, on a book of two pages."""

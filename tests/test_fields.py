@@ -3,6 +3,7 @@
 What is right and wrong comes from the catalogue; here it goes through the browser's script.
 """
 
+import gzip
 import json
 import math
 import re
@@ -247,14 +248,12 @@ def test_a_notebook_gets_the_same_fields(tab):
 
 
 @pytest.fixture(scope="module")
-def site(chromium):
-    if not (HTML / "index.html").is_file():
-        pytest.fail("_build/html is missing: run 'make book' first")
-    with serve(HTML, "/") as url:
+def site(built):
+    with serve(built, "/") as url:
         yield url
 
 
-@pytest.mark.browser
+@pytest.mark.usefixtures("built")
 def test_each_exercise_of_a_page_has_its_fields():
     for path in sorted((HTML / "notebooks").glob("*.html")):
         text = path.read_text("utf-8")
@@ -262,14 +261,9 @@ def test_each_exercise_of_a_page_has_its_fields():
         own = [label for key, label in NUMBERS.items() if key.split(".")[0] == (chapter[1] or chapter[2].upper())]
         there = re.findall(r'<div class="answers" data-answers="([\w-]+)">', text)
         assert [name for name in there if not name.startswith("predict-")] == [name for name in own if FIELDS[name]]
-        weight = sum(len(page.markup(label).encode()) for label in there)
-        assert weight < 5 * MOST_BYTES  # JSON of words: a fifth when gzipped, which test_the_weight measures
 
 
-@pytest.mark.browser
 def test_the_fields_of_a_chapter_weigh_little():
-    import gzip
-
     script = sum(len(gzip.compress(path.read_bytes())) for path in STATIC.iterdir())
     for key in [path.stem for path in FILES]:
         labels = {

@@ -1,6 +1,5 @@
 """The book as one PDF: two of its pages are printed and read back; what is wrong leaves the old file as it was."""
 
-import os
 import re
 import sys
 import unicodedata
@@ -56,12 +55,6 @@ def own_site(folder, text):
     """A site of one page, which is its table of contents too."""
     (folder / "front.html").write_text(PAGE % text, "utf-8")
     return folder, {"root": "front", "parts": []}
-
-
-@pytest.fixture
-def built():
-    if not (HTML / f"{CHAPTER}.html").is_file():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("_build/html is missing: run 'make book' first")
 
 
 def test_two_pages_are_printed(chromium, built, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from browser import serve, watched_page
-from test_answers import FIELDS, near, numbers, value
+from test_answers import FIELDS, near, numbers, replies_of, value
 from test_fields import ALL
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
@@ -105,12 +105,7 @@ def test_sections_to_read_again_exist(part):
 @every
 def test_an_entry_is_whole_and_its_replies_lead_to_sections_of_its_part(entry):
     assert set(entry) == FIELDS[entry["kind"]]
-    replies = [part["reply"] for part in entry.get("wrong", entry.get("choices"))]
-    assert len(set(replies)) == len(replies)
-    for reply in replies:
-        assert reply[0].isupper(), reply
-        assert reply[-1] in ".?", reply
-        assert len(reply.split()) <= 40, reply
+    for reply in replies_of(entry):
         for chapter, title in re.findall(r"Chapter (\d+), (.+?[.?])(?:$| )", reply):
             assert int(chapter) in CHAPTERS[int(entry["exercise"][5])], reply
             assert any(head.startswith(title.rstrip(".")) for head in headings(int(chapter))[1]), reply
@@ -513,7 +508,7 @@ def test_a_picture_is_what_its_tool_draws_and_stands_in_one_page(file):
 @pytest.mark.browser
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
 @pytest.mark.parametrize("part", PAGES)
-def test_right_and_wrong_answers_are_told_in_the_page(chromium, part, theme, width):
+def test_right_and_wrong_answers_are_told_in_the_page(built, chromium, part, theme, width):
     fields = [field for n in range(1, 11) for field in catalogue.fields(f"self-{part}-{n}")]
     inputs, wanted = [], []
     for field in fields:
@@ -523,7 +518,7 @@ def test_right_and_wrong_answers_are_told_in_the_page(chromium, part, theme, wid
         else:
             inputs.append([repr(number) for number, _ in field["wrong"]] + [str(field["answer"])])
             wanted.append([("wrong", reply) for _, reply in field["wrong"]] + [("right", "Right.")])
-    with serve(ROOT / "_build" / "html", "/") as site, watched_page(chromium, site) as (opened, wrong, _):
+    with serve(built, "/") as site, watched_page(chromium, site) as (opened, wrong, _):
         opened.set_viewport_size({"width": width, "height": 900})
         opened.emulate_media(color_scheme=theme)
         opened.goto(f"{site}book/self_test_{part}.html")
