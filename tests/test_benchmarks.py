@@ -87,3 +87,57 @@ def test_the_profiler_names_what_is_read_of_its_events(benchmarks):
     assert events[0].time_range.end >= events[0].time_range.start
     assert benchmarks["training"].busy_seconds(events) == 0
     assert benchmarks["training"].waiting(models.MLPVAE, None, torch.device("cpu"), 1.0) is None
+
+
+@pytest.fixture(scope="module")
+def decoders():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        specification = importlib.util.spec_from_file_location("decoders", FOLDER / "decoders.py")
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        yield module
+
+
+def test_the_decoders_that_are_compared_are_what_they_are_called(decoders):
+    nn = torch.nn
+    for name in decoders.VARIANTS:
+        model, _ = decoders.fresh(name, 0)
+        assert model.decode(torch.randn(2, 32)).shape == (2, 3, 64, 64)
+        kinds = [type(layer).__name__ for layer in model.modules()]
+        stages = 4 if name.startswith("4") else 3
+        assert kinds.count("ConvTranspose2d") == (0 if "upsampling" in name else stages)
+        assert kinds.count("Upsample") == (stages if "upsampling" in name else 0)
+        assert kinds.count("BatchNorm2d") == (2 * stages if "batch" in name else 0)
+        assert kinds.count("Residual") == (2 * stages if "residual" in name else 0)
+        own = 2 * stages if "residual" in name else 0  # a residual block has a norm of its own
+        assert kinds.count("GroupNorm") == (2 * stages + own if "group" in name else 0)
+        if "one group" in name:
+            assert {layer.num_groups for layer in model.modules() if isinstance(layer, nn.GroupNorm)} == {1}
+
+
+def test_kaiming_weights_keep_the_size_of_what_passes(decoders):
+    """The mean square of what enters a ReLU is the same in all layers of the decoder; by default it falls."""
+
+    def sizes(name):
+        torch.manual_seed(0)
+        found, x = [], torch.randn(200, 32)
+        for layer in decoders.fresh(name, 0)[0].decoder.layers:
+            x = layer(x)
+            if isinstance(layer, torch.nn.ConvTranspose2d):
+                found.append(
+                    x[:, :, 4:-4, 4:-4].square().mean().item() if x.shape[-1] > 8 else x.square().mean().item()
+                )
+        return found
+
+    with torch.no_grad():
+        kept, fallen = sizes("4 stages, Kaiming"), sizes("4 stages")
+    assert all(1 < size < 4 for size in kept)
+    assert fallen[-1] < 0.01
+
+
+def test_a_residual_block_adds_only_its_bias_at_first(decoders):
+    block, x = decoders.Residual(16), torch.randn(2, 16, 5, 5)
+    assert torch.equal(block(x), x + block.layers[-1].bias.view(16, 1, 1))
+    block.layers[-1].weight.data.normal_()
+    assert not torch.allclose(block(x) - x, (block(x) - x)[:, :, :1, :1])

@@ -1,6 +1,7 @@
 """Input validation: input is taken, or refused with advice; nothing is silently misread."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 from vae_tutorial import data, evaluation, likelihoods, models, objectives, plotting, training
+from vae_tutorial.likelihoods import _kinds
 
 SHAPE = (1, 6, 6)
 
@@ -21,7 +23,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def grey():
-    return torch.randint(0, 256, (7, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    """Half of the pixels are black: with fewer, Bernoulli would take them for photographs."""
+    pixels = torch.randint(0, 256, (7, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return pixels.masked_fill(pixels % 2 == 0, 0)
 
 
 def fit(model, images, **arguments):
@@ -136,16 +140,173 @@ def test_encode_divides_bytes_and_no_other_range(model, grey):
                 encode(wrong)
 
 
-def test_colours_under_a_bernoulli_are_announced():
-    images = torch.randint(0, 256, (4, 3, 6, 6), dtype=torch.uint8)
-    for likelihood, words in (("bernoulli", "binarizes each channel"), ("gaussian_shared", None)):
-        model = models.MLPVAE(latent_dim=2, hidden=(8,), image_shape=(3, 6, 6), likelihood=likelihood)
-        if words is None:
-            training.fit(model, images, epochs=1, progress=False)
-            continue
-        with pytest.warns(UserWarning, match=words) as caught:
-            training.fit(model, images, epochs=1, progress=False)
-        assert caught[0].filename == __file__
+# The choice of likelihood is never silent.
+
+
+def crops(grey=True, size=32, n=100):
+    """Squares cut from scikit-learn's two photographs, each shrunk by up to four: bytes (2 n, C, size, size)."""
+    from sklearn.datasets import load_sample_images
+
+    source, found = np.random.RandomState(0), []
+    for photograph in load_sample_images().images:
+        picture = Image.fromarray(photograph).convert("L" if grey else "RGB")
+        for _ in range(n):
+            side = size * source.choice([1, 2, 4])
+            left, top = (source.randint(0, length - side + 1) for length in picture.size)
+            found.append(np.array(picture.crop((left, top, left + side, top + side)).resize((size, size))))
+    pixels = torch.from_numpy(np.stack(found))
+    return pixels.unsqueeze(1) if grey else pixels.permute(0, 3, 1, 2)
+
+
+def small(likelihood, images):
+    return models.MLPVAE(latent_dim=2, hidden=(4,), likelihood=likelihood, image_shape=images.shape[1:])
+
+
+def train(likelihood, images, **arguments):
+    return training.fit(small(likelihood, images), images, epochs=1, progress=False, **arguments)
+
+
+@pytest.mark.parametrize("floating", [False, True])
+def test_colours_are_not_binarized_in_silence(floating):
+    images = crops(grey=False, size=8, n=10)
+    images = images / 255 if floating else images
+    three = "'gaussian_shared'.*'mixture_of_logistics'.*data.binarize.*grey=True"
+    with pytest.raises(ValueError, match=f"^images are in colour, and likelihood 'bernoulli' would .*{three}"):
+        train("bernoulli", images)
+    with pytest.raises(ValueError, match=r"^test are in colour"):
+        train("bernoulli", (images > 0.5).float(), test=images)
+    for choice in (likelihoods.Bernoulli(grey=True), "gaussian_shared", "mixture_of_logistics", "continuous_bernoulli"):
+        assert math.isfinite(train(choice, images)["elbo"][0])
+    assert math.isfinite(train("bernoulli", data.binarize(images))["elbo"][0])  # binarized by hand
+    assert math.isfinite(train("bernoulli", data.binarize(images).mul(255).to(torch.uint8))["elbo"][0])
+    assert math.isfinite(train("bernoulli", data.binarize(images).bool())["elbo"][0])
+
+
+@pytest.mark.parametrize("floating", [False, True])
+def test_grey_photographs_are_no_probabilities(floating):
+    images = crops(size=8, n=50)
+    images = images / 255 if floating else images
+    said = "look like grey photographs: 9.% of the pixels .*'gaussian_shared'.*'discretized_logistic'.*data.binarize"
+    with pytest.raises(ValueError, match=said):
+        train("bernoulli", images)
+    for choice in (likelihoods.Bernoulli(grey=True), "gaussian_shared", "discretized_logistic"):
+        assert math.isfinite(train(choice, images)["elbo"][0])
+    assert math.isfinite(train("bernoulli", data.binarize(images))["elbo"][0])
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion", "digits"])
+def test_the_grey_values_of_digits_and_clothes_are_probabilities(name):
+    """The share of pixels between black and white: at most 0.61, of Fashion's pullovers alone; photographs 0.94."""
+    found = data.load(name, "test")
+    if found.name != name:
+        pytest.skip(f"{name} is not here")
+    parts = [found.images, *(found.images[found.labels == label] for label in range(10))]
+    for images in (*parts, found.images / 255):
+        assert _kinds.between(images) < 0.63
+        likelihoods.Bernoulli().check(images, "images")
+    larger = torch.nn.functional.interpolate(found.images[:500].float(), size=64, mode="bicubic").clamp(0, 255)
+    likelihoods.Bernoulli().check(larger.to(torch.uint8), "images")
+
+
+def test_photographs_are_far_from_the_threshold():
+    for size in (16, 32, 64):
+        share = _kinds.between(crops(size=size))
+        assert share > 0.94
+        assert share == _kinds.between(crops(size=size) / 255)
+    levels = torch.tensor([0, 8, 9, 246, 247, 255], dtype=torch.uint8)
+    assert _kinds.between(levels.view(1, 1, 1, 6)) == pytest.approx(2 / 6)
+
+
+def test_a_few_of_many_images_are_looked_at():
+    many = torch.zeros(6000, 1, 2, 2, dtype=torch.uint8)
+    many[::3] = 128
+    assert _kinds.between(many) == 1.0  # 0, 3, 6, ...
+    many[1] = 77
+    assert not _kinds.black_and_white(many)  # whereas all are looked at for this
+
+
+def test_likelihoods_of_the_readers_own_have_no_check(grey):
+    class Own(torch.nn.Module):
+        channels, binary = 1, False
+
+        def log_prob(self, x, parameters):
+            return -(x - parameters).square().sum((-3, -2, -1))
+
+    assert math.isfinite(train(Own(), grey)["elbo"][0])
+    assert small(Own(), grey).architecture is None
+
+
+SUGGESTED = [
+    (
+        lambda: crops(grey=False),
+        "gaussian_shared",
+        "colours; .*\n'mixture_of_logistics': for prob.*\n'bernoulli': no, unl",
+    ),
+    (
+        lambda: crops(grey=False) / 255,
+        "gaussian_shared",
+        "\n'mixture_of_logistics': for probabilities of the 256 levels",
+    ),
+    (
+        lambda: crops(grey=False) / 300,
+        "gaussian_shared",
+        "\n'mixture_of_logistics': no, these are no multiples of 1/255",
+    ),
+    (lambda: crops(), "gaussian_shared", r"grey photographs \(9.% of .*\n'discretized_logistic': for probabilities"),
+    (lambda: data.load("digits"), "bernoulli", "7.% of .*probability.*fit draws .*\n'continuous.*\n'discretized_log"),
+    (lambda: data.load("digits").images / 255, "bernoulli", r"data.binarize\(images\) draws them"),
+    (
+        lambda: data.binarize(crops()),
+        "bernoulli",
+        "^likelihood='bernoulli': black and white, so that each pixel has one",
+    ),
+    (
+        lambda: crops(grey=False) > 99,
+        "bernoulli",
+        "each channel of each pixel has one probability.\n'gaussian_shared': no",
+    ),
+    (lambda: torch.randn(9, 4), "gaussian_learned", "a table; one variance is learned for each column.*units.\n"),
+    (lambda: (torch.randn(9, 4) > 0).numpy(), "bernoulli", "zeros and ones in all 4 columns"),
+    (
+        lambda: torch.randint(9, (50, 2)),
+        "gaussian_learned",
+        r"columns 0, 1 of whole numbers \(counts or cat.*\n'bernou",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "said"), SUGGESTED)
+def test_a_suggestion_for_each_kind(make, name, said):
+    images = make()
+    found = likelihoods.suggest(images)
+    assert found.name == name
+    assert re.search(said, str(found), re.DOTALL)
+    assert 2 <= len(str(found).splitlines()) <= 4
+    assert {found.name, *found.others} <= set(likelihoods.NAMES)
+
+
+def test_a_suggestion_names_odd_columns_and_is_taken_by_fit():
+    x = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    x[:, 1], x[:, 2], x[:, 3] = 3.5, (x[:, 2] > 0).float(), (5 * x[:, 3]).round()
+    said = str(likelihoods.suggest(x))
+    assert "column 1 constant (leave out); column 2 of zeros and ones; column 3 of whole numbers (counts or" in said
+    for images in (x[:, ::2], crops(grey=False, size=8), crops(size=8), data.load("digits").images[:, :, ::4, ::4]):
+        assert math.isfinite(train(likelihoods.suggest(images).name, images)["elbo"][0])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(3, 28, 28), r"images must have shape \(N, C, H, W\), or \(N, D\) for a table; got \(3, 28, 28\)"),
+        (torch.zeros(0, 1, 28, 28), r"got \(0, 1, 28, 28\)"),
+        (torch.tensor([[1.0, math.nan], [2.0, 3.0]]), "NaN or infinite values in column 1; leave"),
+        (torch.full((1, 1, 2, 2), 3.0), "images ranges from 3 to 3"),
+        (torch.ones(1, 1, 2, 2, dtype=torch.uint8), "only bytes of 0 and 1"),
+    ],
+)
+def test_no_suggestion_for_what_no_model_takes(images, message):
+    with pytest.raises(ValueError, match=message):
+        likelihoods.suggest(images)
 
 
 # A decoder or encoder of the wrong shape was broadcast: all images against all, summed over the batch.
@@ -201,10 +362,10 @@ def test_an_encoder_of_the_wrong_shape_is_refused(encoder):
 
 @pytest.mark.parametrize("name", likelihoods.NAMES)
 def test_a_likelihood_broadcasts_over_images_and_never_over_pixels(name):
-    likelihood = likelihoods.get(name)
-    x, c = torch.zeros(4, 3, 2, 2), likelihood.channels
-    assert likelihood.log_prob(x, torch.zeros(5, 1, 3 * c, 2, 2)).shape == (5, 4)
-    for shape in [(4, c, 2, 2), (4, 3 * c, 2, 1), (4, 3 * c, 1, 1), (4, 6 * c, 2, 2), (), (3 * c,)]:
+    likelihood = likelihoods.get(name, (3, 2, 2))
+    x, c = torch.zeros(4, 3, 2, 2), likelihood.outputs(3)
+    assert likelihood.log_prob(x, torch.zeros(5, 1, c, 2, 2)).shape == (5, 4)
+    for shape in [(4, likelihood.outputs(1), 2, 2), (4, c, 2, 1), (4, c, 1, 1), (4, 2 * c, 2, 2), (), (c,)]:
         with pytest.raises(ValueError, match="parameters must be"):
             likelihood.log_prob(x, torch.zeros(shape))
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from vae_tutorial import _download, checkpoints, cli, data, models, training
-from vae_tutorial.cli import distributed
+from vae_tutorial.cli import _options, distributed
 
 TRAIN = ["train", "--dataset", "digits", "--epochs", "2"]
 ALONE = os.environ | {"TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
@@ -96,7 +96,7 @@ def test_the_home_folder_is_filled_in(tmp_path, monkeypatch, capsys):
     options = ["--hidden", "8", "--checkpoint", "~/c.pt"]
     assert cli.main([*TRAIN, *options]) == 0
     assert (tmp_path / "c.pt").is_file()
-    assert cli.main(["evaluate", "~/c.pt", "--hidden", "8", "--dataset", "digits", "--images", "5"]) == 0
+    assert cli.main(["evaluate", "~/c.pt", "--hidden", "8", "--dataset", "digits", "--count", "5"]) == 0
     assert not list(tmp_path.glob("~*"))
 
 
@@ -163,21 +163,19 @@ def test_a_full_disk_and_a_closed_pipe_behind_the_output():
 def test_a_terminal_without_plus_minus(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
-    assert cli.main(["evaluate", "mlp-2d", "--dataset", "digits", "--images", "5", "--samples", "5"]) == 0
+    assert cli.main(["evaluate", "mlp-2d", "--dataset", "digits", "--count", "5", "--samples", "5"]) == 0
     assert b"ELBO -" in written.getvalue()
 
 
 def test_apples_gpu_is_used_only_where_it_is_asked_for(monkeypatch):
-    from vae_tutorial.cli import train
-
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.delattr(torch.mps, "is_available", raising=False)  # torch 2.4 has none
-    assert train._device(None) == training.best_device() != torch.device("mps")
-    assert train._device("mps") == torch.device("mps")
+    assert _options.device(None) == training.best_device() != torch.device("mps")
+    assert _options.device("mps") == torch.device("mps")
 
 
 def test_evaluating_a_shipped_model_and_a_checkpoint(tmp_path, capsys):
-    few = ["--dataset", "digits", "--images", "20", "--samples", "30"]
+    few = ["--dataset", "digits", "--count", "20", "--samples", "30"]
     assert cli.main(["evaluate", "beta-0.1", *few, "--proposal", "encoder"]) == 0
     said = capsys.readouterr().out
     assert "beta-0.1, 20 test images of digits, nats per image" in said
@@ -190,13 +188,19 @@ def test_evaluating_a_shipped_model_and_a_checkpoint(tmp_path, capsys):
     assert cli.main(["evaluate", str(file), *few, *sizes]) == 0
     elbo, log_p = (float(v) for v in re.findall(r"(?:^ELBO|proposal:) (-?[\d.]+)", capsys.readouterr().out, re.M)[-2:])
     assert elbo < log_p
+    assert cli.main(["evaluate", str(file), "--images", str(tmp_path)]) == 2
+    assert "is a checkpoint; for your own images and tables give the file" in capsys.readouterr().err
     assert cli.main(["evaluate", "beta-7.7", *few]) == 2
     assert "there is no checkpoint beta-7.7" in capsys.readouterr().err
     assert cli.main(["evaluate", str(file), *few, "--model", "autoencoder"]) == 2
     assert "has no log p(x)" in capsys.readouterr().err
-    for images in ("-5", "0", "1"):
-        assert cli.main(["evaluate", str(file), *sizes, "--dataset", "digits", "--images", images]) == 2
-        assert "--images must be a whole number of at least 2" in capsys.readouterr().err
+    for count in ("-5", "0", "1"):
+        assert cli.main(["evaluate", str(file), *sizes, "--dataset", "digits", "--count", count]) == 2
+        assert "--count must be a whole number of at least 2" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(file), *sizes, "--images", "20"]) == 2  # as it was once written
+    assert "for how many: --count 20" in capsys.readouterr().err
+    assert cli.main(["evaluate", "mlp", *few, "--hidden", "16"]) == 2
+    assert "--hidden is for a checkpoint; mlp says itself how it was built" in capsys.readouterr().err
 
 
 def test_evaluating_names_the_images_that_stood_in(tmp_path, capsys, monkeypatch):
@@ -206,7 +210,7 @@ def test_evaluating_names_the_images_that_stood_in(tmp_path, capsys, monkeypatch
     monkeypatch.setattr(_download, "_fetch", nobody)
     monkeypatch.setattr(data, "_told", set())  # another test may have heard the warning
     with pytest.warns(data.StandInWarning):
-        assert cli.main(["evaluate", "mlp-2d", "--root", str(tmp_path), "--images", "5", "--samples", "5"]) == 0
+        assert cli.main(["evaluate", "mlp-2d", "--root", str(tmp_path), "--count", "5", "--samples", "5"]) == 0
     assert "mlp-2d, 5 test images of digits" in capsys.readouterr().out
 
 

@@ -1,5 +1,7 @@
 """Likelihood, models and objectives: against torch.distributions, quadrature and gradients by finite differences."""
 
+import copy
+import json
 import math
 
 import pytest
@@ -180,10 +182,7 @@ def test_the_gradient_of_the_elbo_by_finite_differences(model, x):
         assert weight.grad[index].item() == pytest.approx((up - down).item() / 2e-5, rel=1e-4, abs=1e-6)
 
 
-ALL = ["bernoulli", "continuous_bernoulli", "gaussian", "gaussian_shared", "gaussian_per_pixel", "discretized_logistic"]
-
-
-@pytest.mark.parametrize("likelihood", ALL)
+@pytest.mark.parametrize("likelihood", likelihoods.NAMES)
 @pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 13, 10)])
 def test_every_likelihood_works_with_every_model(likelihood, image_shape):
     """Shapes, and a gradient for every parameter."""
@@ -192,7 +191,7 @@ def test_every_likelihood_works_with_every_model(likelihood, image_shape):
         torch.manual_seed(0)
         model = make(latent_dim=3, likelihood=likelihood, image_shape=image_shape)
         parameters, mu, logvar = model(x, samples=2)
-        channels = model.likelihood.channels * image_shape[0]
+        channels = model.likelihood.outputs(image_shape[0])
         assert parameters.shape == (1 if logvar is None else 2, 4, channels, *image_shape[1:])
         assert mu.shape == (4, 3)
         assert model.likelihood.mean(model.decode(mu)).shape == x.shape
@@ -201,6 +200,58 @@ def test_every_likelihood_works_with_every_model(likelihood, image_shape):
         assert sum((p.grad != 0).any().item() for p in model.parameters()) == len(list(model.parameters()))
         if make is not models.Autoencoder:
             assert model.sample(5).shape == (5, *image_shape)
+
+
+ARCHITECTURES = {
+    "MLPVAE": lambda: models.MLPVAE(3, (16, 8), "discretized_logistic", (1, 5, 4)),
+    "ConvVAE": lambda: models.ConvVAE(3, (4, 5), likelihoods.Gaussian("per_pixel", floor=0.01), (3, 9, 8)),
+    "Autoencoder": lambda: models.Autoencoder(hidden=[7], likelihood=likelihoods.Gaussian(0.3), image_shape=(2, 4, 4)),
+    "MLPVAE of columns": lambda: models.MLPVAE(2, (7,), "bernoulli", (4,)),
+    "ConvVAE of colours": lambda: models.ConvVAE(2, (7,), likelihoods.MixtureOfLogistics(2), (3, 6, 6)),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_model_can_be_made_again_from_its_architecture(name):
+    """Through JSON: the same layers, and with the same weights the same numbers."""
+    model = ARCHITECTURES[name]()
+    made = json.loads(json.dumps(model.architecture))
+    assert made == model.architecture
+    assert set(made) == {"class", "arguments"}
+    assert made["class"] == name.split()[0] == type(model).__name__
+    torch.manual_seed(5)
+    again = getattr(models, made["class"])(**made["arguments"])
+    again.load_state_dict(model.state_dict())
+    assert repr(again) == repr(model)
+    assert again.architecture == made
+    x = torch.rand(4, *model.image_shape).round()
+    one, other = (objectives.elbo(m, x, generator=torch.Generator().manual_seed(0)).elbo for m in (model, again))
+    assert torch.equal(one, other)
+    made["arguments"]["image_shape"].append(9)  # what was returned is a copy
+    assert len(model.architecture["arguments"]["image_shape"]) == len(model.image_shape)
+    assert copy.deepcopy(model.double()).architecture == model.architecture is not None
+
+
+def test_models_that_no_class_and_arguments_describe():
+    class Own(models.MLPVAE):
+        pass
+
+    class OwnLikelihood(likelihoods.Gaussian):
+        pass
+
+    assert models.VAE(models.MLPEncoder(2), models.MLPDecoder(2), latent_dim=2).architecture is None
+    assert Own().architecture is None
+    assert models.ConvVAE(likelihood=OwnLikelihood()).architecture is None
+    for change in (
+        lambda m: setattr(m, "likelihood", likelihoods.Gaussian()),
+        lambda m: setattr(m, "encoder", models.ConvEncoder(20)),
+        lambda m: m.decoder.layers.append(torch.nn.Tanh()),
+        lambda m: m.decoder.layers.__setitem__(1, torch.nn.SiLU()),
+    ):
+        model = models.MLPVAE()
+        assert model.architecture is not None
+        change(model)
+        assert model.architecture is None
 
 
 def test_the_convolutions_halve_and_double_any_size():

@@ -531,6 +531,13 @@ def same_log_mean(theirs, _):
     assert torch.allclose(theirs(weights.log()), weights.mean(0).log())
 
 
+def same_own_units(theirs, _):
+    """No counterpart in the package: a Gaussian of the standardized row, and of the row itself."""
+    x, mean, scale = torch.randn(6, 4).double(), torch.randn(4).double(), 0.1 + 5 * torch.rand(4).double()
+    standard, itself = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(mean, scale)
+    assert torch.allclose(theirs(-standard.log_prob((x - mean) / scale).sum(1), scale), -itself.log_prob(x).sum(1))
+
+
 def same_ess(theirs, _):
     weights = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)).double()
     assert torch.allclose(theirs(weights.log() - 700), weights.sum(0) ** 2 / weights.square().sum(0))
@@ -678,6 +685,7 @@ COUNTERPARTS = {
     "continuous_bernoulli_log_mass": same_continuous_bernoulli_log_mass,
     "log_mean": same_log_mean,
     "ess": same_ess,
+    "own_units": same_own_units,
     "sum_of_squares": same_sum_of_squares,
     "step": same_steps,
     "soft_step": same_steps,

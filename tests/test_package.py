@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import math
 import re
 import subprocess
 import sys
@@ -13,26 +14,38 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import PIL.Image
 import pytest
 import torch
 
 import vae_tutorial
-from vae_tutorial import plotting, training
+from vae_tutorial import data, likelihoods, plotting, training
 
 FOLDER = Path(vae_tutorial.__file__).parent
 # A module or folder imports only from those above it. The order to read them in is another: vae_tutorial/__init__.py.
 ORDER = [
+    "_mapped",
+    "_bars",
     "_checks",
     "_modes",
     "_download",
     "_files",
     "information",
     "exact",
+    "_cache",
+    "_pictures",
+    "_folder",
+    "_arrays",
+    "_pairs",
+    "_emoji",
     "data",
     "likelihoods",
     "networks",
+    "_described",
+    "_saved",
     "models",
     "gradients",
+    "importance",
     "objectives",
     "plotting",
     "diagrams",
@@ -40,16 +53,24 @@ ORDER = [
     "_checkpoint_files",
     "checkpoints",
     "training",
+    "_decoding",
     "proposals",
     "marginal",
     "witnesses",
+    "_naive",
+    "landmarks",
+    "neighbours",
+    "imputation",
     "evaluation",
+    "compress",
     "stored",
     "pretrained",
     "claims",
     "exercises",
     "ledger",
     "explorers",
+    "reproduce",
+    "checkup",
     "cli",
 ]
 
@@ -146,7 +167,7 @@ def test_modules_cost_little_beyond_torch():
 
 
 def test_unknown_module():
-    with pytest.raises(AttributeError, match="its modules are claims, data, diagrams, evaluation, exact"):
+    with pytest.raises(AttributeError, match="its modules are checkup, claims, compress, data, diagrams, evaluation"):
         _ = vae_tutorial.explorer
     assert set(vae_tutorial.__all__) <= set(dir(vae_tutorial))
 
@@ -174,10 +195,75 @@ def test_image_grid_puts_images_where_they_belong():
     assert centres.flatten().tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1.0, 0])
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(3, 4, 4, 4), torch.zeros(4, 4), torch.zeros(0, 1, 4, 4)])
-def test_image_grid_refuses_other_shapes(bad):
-    with pytest.raises(ValueError, match=r"images must have shape \(N, 1, H, W\)"):
-        plotting.image_grid(bad)
+def test_image_grid_in_colour():
+    """Each channel where it belongs, beside a white border; the same from bytes, arrays and pictures."""
+    x = torch.rand(5, 3, 4, 6, generator=torch.Generator().manual_seed(0)).mul(255).to(torch.uint8)
+    picture = plotting.image_grid(x, columns=2).images[0].get_array()
+    assert picture.shape == (3 * 6, 2 * 8, 3)
+    for n, image in enumerate(x):
+        i, j = 6 * (n // 2) + 1, 8 * (n % 2) + 1
+        assert torch.tensor(picture[i : i + 4, j : j + 6]).equal(image.permute(1, 2, 0) / 255)
+    assert (picture[::6] == 1).all()
+    assert (picture[12:, 8:] == 1).all()  # the sixth place is empty
+    pictures = [PIL.Image.fromarray(image.permute(1, 2, 0).numpy()) for image in x]
+    for same in (x / 255, x.double() / 255, x.numpy(), pictures, data.Images(x, torch.zeros(5), "mine", "train")):
+        assert (plotting.image_grid(same, columns=2).images[0].get_array() == picture).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "mend"),
+    [
+        ((0, 1, 4, 4), r"got \(0, 1, 4, 4\)"),
+        ((0, 3, 4, 4), r"got \(0, 3, 4, 4\)"),
+        ((2, 1, 0, 4), r"got \(2, 1, 0, 4\)"),
+        ((4, 5), r"One image: images\[None\]"),
+        ((100, 784), r"Flat pixels: images.reshape\(-1, 1, H, W\)"),
+        ((178, 13), "Rows of a table are no images"),
+        ((3, 4, 5), r"One image in colour: images\[None\]. Three grey ones: images\[:, None\]"),
+        ((4, 5, 3), r"The channels come first here: images.permute\(2, 0, 1\)\[None\]"),
+        ((7, 4, 5, 3), r"The channels come first here: images.permute\(0, 3, 1, 2\)"),
+        ((7, 4, 5, 1), r"The channels come first here: images.permute\(0, 3, 1, 2\)"),
+        ((7, 4, 5, 5), "images\\[:, :3\\]"),
+        ((7, 2, 5, 5), r"A decoder's parameters: likelihood.mean\(parameters\)"),
+        ((7, 6, 5, 5), "6 channels are no picture. A decoder's parameters"),
+        ((2, 7, 3, 5, 5), r"Several draws of each image: images.flatten\(0, 1\)"),
+        ((7,), r"got \(7\)$"),
+    ],
+)
+def test_image_grid_refuses_what_it_cannot_draw_and_says_what_to_do(shape, mend):
+    with pytest.raises(ValueError, match=rf"images must have shape \(N, 1, H, W\).*{mend}"):
+        plotting.image_grid(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 5), (3, 4, 5), (4, 5, 3), (7, 4, 5, 3), (7, 4, 5, 1), (7, 4, 5, 5), (2, 7, 3, 5, 5)]
+)
+def test_what_it_says_can_be_drawn(shape):
+    images = torch.rand(shape)
+    with pytest.raises(ValueError, match="images must have shape") as told:
+        plotting.image_grid(images)
+    said = re.findall(r"images(?:\[[^\]]+\]|\.\w+\([^)]*\))+", str(told.value).partition("). ")[2])
+    drawn = [eval(way, {"images": images}) for way in said if "H" not in way]
+    assert drawn
+    for x in drawn:
+        assert plotting.image_grid(x).images
+
+
+def test_image_grid_says_where_nan_is():
+    images = torch.rand(4, 3, 5, 5)
+    images[2, 0, 1, 1] = math.nan
+    images[3, 0, 1, 1] = math.inf
+    for clip in (False, True):
+        with pytest.raises(ValueError, match="NaN or infinite, in image 2, 3, cannot be drawn"):
+            plotting.image_grid(images, clip=clip)
+
+
+def test_a_decoders_parameters_are_not_taken_for_images():
+    """Logits are far from [0, 1]; their mean is what the error says to draw."""
+    logits = 8 * torch.randn(4, 1, 5, 5)
+    with pytest.raises(ValueError, match=r"draw likelihood.mean\(parameters\)"):
+        plotting.image_grid(logits)
+    assert plotting.image_grid(likelihoods.get("bernoulli").mean(logits)).images
 
 
 def test_bytes_and_fractions_look_the_same():

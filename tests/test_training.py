@@ -234,6 +234,21 @@ def test_averaged_weights_are_the_average_and_are_measured(images):
     assert history["test_elbo"][-1] == pytest.approx(measured, abs=1e-3)
 
 
+def test_a_tables_units_are_those_of_its_first_training_data():
+    """For the model and for an average of it; a second training keeps them, since the weights belong to them."""
+    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 50.0, 0.1]) + 7
+    torch.manual_seed(0)
+    model = models.MLPVAE(image_shape=(3,), latent_dim=2, hidden=(8,), likelihood="gaussian_learned")
+    average = torch.optim.swa_utils.AveragedModel(model)
+    history = training.fit(model, x, epochs=3, average=average, test=x, progress=False)
+    for table in (model, average.module):
+        assert torch.allclose(table.likelihood.shift, x.mean(0), rtol=1e-4)
+        assert torch.allclose(table.likelihood.scale, x.std(0, correction=0), rtol=1e-4)
+    assert history["test_elbo"][-1] > history["test_elbo"][0]
+    training.fit(model, 2 * x, epochs=1, progress=False)
+    assert torch.allclose(model.likelihood.shift, x.mean(0), rtol=1e-4)
+
+
 @pytest.mark.parametrize("moment", ["in the loss", "in the measuring"])
 def test_ctrl_c_returns_what_is_done(images, moment):
     class Interrupted(models.MLPVAE):

@@ -3,8 +3,8 @@
 Read its modules in this order. Begin with ``examples/vae.py``, the whole idea in one file, and then:
 ``models``, ``objectives``, ``training``. Look up the others when a chapter uses them:
 ``information``, ``exact``, ``data``, ``likelihoods``, ``plotting``, ``diagrams``, ``proposals``, ``marginal``,
-``witnesses``, ``evaluation``, ``stored``, ``pretrained``, ``claims``, ``exercises``, ``ledger``,
-``explorers``.
+``witnesses``, ``evaluation``, ``imputation``, ``checkup``, ``compress``, ``stored``, ``pretrained``, ``claims``,
+``exercises``, ``ledger``, ``explorers``, ``reproduce``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 
@@ -12,13 +12,16 @@ import importlib
 
 __version__ = "0.1.0"
 __all__ = [
+    "checkup",
     "claims",
+    "compress",
     "data",
     "diagrams",
     "evaluation",
     "exact",
     "exercises",
     "explorers",
+    "imputation",
     "information",
     "ledger",
     "likelihoods",
@@ -28,6 +31,7 @@ __all__ = [
     "plotting",
     "pretrained",
     "proposals",
+    "reproduce",
     "stored",
     "training",
     "witnesses",

@@ -8,12 +8,13 @@ import inspect
 import math
 import numbers
 import operator
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+
+from vae_tutorial._mapped import Mapped
 
 _HOW = "use data.binarize(images) or images / 255"
 
@@ -64,6 +65,12 @@ def tensor(x, name="x"):
     """
     if isinstance(x, torch.Tensor):
         return x
+    if isinstance(getattr(x, "images", x), Mapped):
+        name = name if isinstance(x, Mapped) else f"{name}.images"
+        raise TypeError(
+            f"{name} are {len(x):,} images in a file, and memory is to hold all that come here. Pass a part, "
+            f"{name}[:1000], or one after the other: for part in {name}.split(1000)"
+        )
     if isinstance(x, np.ndarray | np.generic):
         if not (np.issubdtype(x.dtype, np.number) or x.dtype == np.bool_):
             raise TypeError(f"{name} is a NumPy array of {x.dtype}; expected numbers")
@@ -129,11 +136,33 @@ def unit_interval(x, name="x"):
 
 def grey_levels(x, name="x"):
     """Raise ValueError where bytes are only 0 and 1: as grey levels, 1 of 255 is nearly black."""
-    if x.dtype == torch.uint8 and x.numel() and x.max() == 1:
+    if x.dtype == torch.uint8 and x.numel() and (x.brightest if isinstance(x, Mapped) else x.max()) == 1:
         raise ValueError(
             f"{name} holds only bytes of 0 and 1, which as grey levels from 0 to 255 are nearly black. "
             f"If the images are black and white, pass floating values: {name}.float()"
         )
+
+
+def of_vectors(model):
+    """Whether the model is of vectors ``(N, D)``, such as the rows of a table, and not of images."""
+    return len(getattr(model, "image_shape", None) or ()) == 1
+
+
+def values(x, model, name="x"):
+    """Raise ValueError unless ``x`` has floating values that the model can take: in [0, 1], or for vectors finite."""
+    if not of_vectors(model):
+        unit_interval(x, name)
+        return
+    if not x.is_floating_point():
+        raise ValueError(f"{name} has dtype {x.dtype}; the columns of a table are floating: {name}.float()")
+    wrong = x.isfinite().logical_not()
+    if wrong.any():
+        rows, columns = wrong.any(1), wrong.any(0).nonzero().flatten().tolist()
+        raise ValueError(
+            f"{name} has values that are NaN or infinite in {int(rows.sum())} of {len(x)} rows, columns "
+            f"{joined(columns[:10])}; leave such rows out, {name}[{name}.isfinite().all(1)], or fill them in"
+        )
+    model.likelihood.check(x, name)
 
 
 def images(x, model=None, name="x", *, keep_bytes=False, divide=False):
@@ -142,7 +171,8 @@ def images(x, model=None, name="x", *, keep_bytes=False, divide=False):
     Floating images come out in the dtype of the model's weights, bool as 0.0 and 1.0. Bytes are refused, since a
     Bernoulli likelihood wants them binarized and others divided; with ``keep_bytes`` they stay as they are, with
     ``divide`` they are divided by 255. Raises TypeError for what is no tensor and cannot be made one, ValueError for
-    values outside [0, 1], NaN, integers, and for a shape or device that is not the model's.
+    values outside [0, 1], NaN, integers, and for a shape or device that is not the model's. A model of vectors takes
+    ``(N, D)`` of any finite values.
     """
     x = tensor(x, name)
     if model is not None:
@@ -151,6 +181,11 @@ def images(x, model=None, name="x", *, keep_bytes=False, divide=False):
             device(x, model, name)
     if x.dtype == torch.bool:
         x = x.float()
+    like = None if model is None else next(model.parameters(), None)
+    if of_vectors(model):
+        x = x.to(like.dtype) if like is not None and x.is_floating_point() else x
+        values(x, model, name)
+        return x
     grey_levels(x, name)
     if x.dtype == torch.uint8 and keep_bytes:
         return x
@@ -159,7 +194,6 @@ def images(x, model=None, name="x", *, keep_bytes=False, divide=False):
     unit_interval(x, name)
     if x.numel() and 0 < x.max() <= 1 / 255 + 1e-6:
         raise ValueError(f"the brightest pixel of {name} is {x.max():.5f} of 1; was it divided by 255 twice?")
-    like = None if model is None else next(model.parameters(), None)
     return x if like is None or not like.is_floating_point() else x.to(like.dtype)
 
 
@@ -173,7 +207,9 @@ def shape(x, model, name="x"):
         return
     mend = ""
     if tuple(x.shape) == wanted:
-        mend = f"; a single image needs a batch axis: {name}.unsqueeze(0)"
+        mend = f"; a single {'row' if of_vectors(model) else 'image'} needs a batch axis: {name}.unsqueeze(0)"
+    elif of_vectors(model):
+        mend = f"; rows are vectors: {name}.flatten(1)" if math.prod(x.shape[1:]) == wanted[0] != x.shape[-1] else ""
     elif tuple(x.shape[1:]) == wanted[1:] and wanted[0] == 1:
         mend = f"; the channel axis is missing: {name}.unsqueeze(1)"
     elif x.ndim == 2 and x.shape[1] == math.prod(wanted):
@@ -191,14 +227,20 @@ def device(x, model, name="x"):
 
 
 def training_images(x, name, model):
-    """Validate the images of ``fit``: uint8 stays uint8. Warns where a Bernoulli likelihood would binarize colours."""
-    x = images(x, model, name, keep_bytes=True)
-    if x.dtype == torch.uint8 and model.likelihood.binary and x.shape[1] == 3:
-        warnings.warn(
-            f"{name} are in colour, and likelihood 'bernoulli' binarizes each channel. For colours: "
-            "likelihood='gaussian_shared' or 'discretized_logistic'",
-            stacklevel=3,
-        )
+    """Validate the images of ``fit``: uint8 stays uint8. What the likelihood does not fit is an error.
+
+    Images in a file stay there; what 16 MB of them hold, evenly spread, stands for all.
+    """
+    x = some = x.images if isinstance(getattr(x, "images", None), Mapped) else x
+    if isinstance(x, Mapped):
+        shape(x, model, name)
+        grey_levels(x, name)
+        some = x[:: 1 + (x.numel() >> 24)]
+    else:
+        x = some = images(x, model, name, keep_bytes=True)
+    check = getattr(model.likelihood, "check", None)  # a likelihood of the reader's own may have none
+    if check is not None:
+        check(some, name)
     return x
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from vae_tutorial import _checks
 from vae_tutorial._checkpoint_files import FORMAT, OLDER, CheckpointError, Writer, read
+from vae_tutorial._mapped import Mapped
 from vae_tutorial._modes import unwrapped
 from vae_tutorial.history import History
 
@@ -161,6 +162,8 @@ def _check_setting(path, name, saved, value):
 
 
 def _digest(images):
+    if isinstance(images, Mapped):
+        return images.digest[:16]
     pixels = images.detach().cpu().contiguous().view(torch.uint8).numpy()
     return hashlib.sha256(pixels).hexdigest()[:16]
 

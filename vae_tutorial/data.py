@@ -1,4 +1,8 @@
-"""Images to learn from: MNIST, Fashion-MNIST, and scikit-learn's digits as a stand-in where neither is available."""
+"""Images to learn from: MNIST, Fashion-MNIST, scikit-learn's digits as their stand-in, and the reader's own.
+
+Behind the last: ``_folder`` finds files, ``_pictures`` reads one, ``_arrays`` checks arrays, ``_pairs`` splits them,
+``_cache`` writes them to a file, ``_mapped`` reads that file.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,35 @@ import hashlib
 import os
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae_tutorial import _checks, _download
+from vae_tutorial import _arrays, _checks, _download, _folder, _pairs
+from vae_tutorial._arrays import ColumnWarning
+from vae_tutorial._emoji import emoji_sheet
+from vae_tutorial._mapped import DataError, Mapped
 
-__all__ = ["DataError", "Images", "StandInWarning", "binarize", "load", "test_binarization"]
+__all__ = [
+    "ColumnWarning",
+    "DataError",
+    "Images",
+    "Mapped",
+    "StandInWarning",
+    "binarize",
+    "emoji_sheet",
+    "from_arrays",
+    "from_folder",
+    "load",
+    "test_binarization",
+]
 
 NAMES = (*_download.FOLDERS, "digits")
 SPLITS = ("train", "test")
 _told = set()  # data sets for which the stand-in was announced in this process: once, not in every cell
-
-
-class DataError(RuntimeError):
-    """The images that were asked for are damaged or not available."""
 
 
 class StandInWarning(UserWarning):
@@ -32,12 +47,18 @@ class StandInWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Images:
-    """``images``: uint8 ``(N, 1, 28, 28)``. ``labels``: int64 ``(N,)``. ``name``: of what was really loaded."""
+    """``images``: uint8 ``(N, 1, 28, 28)``. ``labels``: int64 ``(N,)``. ``name``: of what was really loaded.
 
-    images: Tensor
+    From a reader's own data also: uint8 ``(N, C, H, W)``, in memory or as :class:`Mapped`; floating images; a table,
+    float32 ``(N, D)``. ``files``: the path of each image below its folder. ``classes``: names of the labels.
+    """
+
+    images: Any  # a Tensor, or a Mapped, which is like one
     labels: Tensor
     name: str
     split: str
+    files: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.images)
@@ -75,6 +96,52 @@ def load(
             name = "digits"
     images, labels = _digits(split) if name == "digits" else _read(name, split, root)
     return Images(images.to(device), labels.to(device), name, split)
+
+
+def from_folder(
+    path: str | os.PathLike,
+    size: int | tuple[int, int] = 64,
+    channels: int = 3,
+    split: float = 0.1,
+    seed: int = 0,
+    cache: str | os.PathLike | None = None,
+) -> tuple[Images, Images | None]:
+    """Return the pictures of a folder and of its sub-folders, to train on and to test on, and say what was done.
+
+    Each becomes uint8 ``(channels, *size)``: turned upright as its EXIF says, put on white where it is transparent, the
+    short side resized with antialiasing, the long one cropped to its centre; of an animation the first frame. Colour
+    profiles are not applied. Pictures are in the order of their paths; first-level sub-folders are the ``classes``
+    (``"."``: beside them). Hidden files do not count; what is broken or no picture is left out and named.
+
+    ``size``: a number, or height and width. ``channels``: 3, or 1 for grey. ``split``: the share to test on; with 0 the
+    second is None. A hash of the file and ``seed`` decides: a picture stays on its side when others are added, and is
+    never on both. ``cache``: a file to keep the images in, outside the folder. They are then read batch by batch
+    (:class:`Mapped`), never all in memory, and found again by the next call, which reads that file once to check it.
+
+    Raises ValueError for unusable arguments, and where all images fall to one side; DataError for a folder without
+    images, a cache that cannot be written, is damaged, or was made otherwise: of other files, sizes, or a split.
+    """
+    return _own(_folder.Source(path, size, channels, cache), split, seed, cache)
+
+
+def from_arrays(
+    x: Any, labels: Any = None, split: float = 0.1, seed: int = 0, cache: str | os.PathLike | None = None
+) -> tuple[Images, Images | None]:
+    """Return images, or the rows of a table, to train on and to test on, and say what was done.
+
+    ``x``: NumPy, torch or a DataFrame. Images ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)`` with C of 1 or 3,
+    bytes or floating in [0, 1]; they become ``(N, C, H, W)``, uint8 or float32. Or vectors ``(N, D)``, floating, of any
+    finite range; they become float32. ``labels``: ``(N,)``, whole numbers, or text, whose values are the ``classes``.
+    ``split``, ``seed``, ``cache``: as in :func:`from_folder`, by the values of a row; a cache is for bytes alone.
+
+    Warns (:class:`ColumnWarning`) of columns that are constant, or too finely spaced for float32. Raises TypeError for
+    what is no number, such as categories; ValueError for NaN (named by rows and columns), whole numbers that are not
+    bytes, other shapes, and where all rows fall to one side; DataError for a cache, as :func:`from_folder` does.
+    """
+    source = _arrays.Source(x, labels)
+    for odd in source.warnings:
+        warnings.warn(odd, ColumnWarning, stacklevel=2)
+    return _own(source, split, seed, cache)
 
 
 def binarize(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -118,6 +185,11 @@ def test_binarization(
 
 
 test_binarization.__test__ = False  # ty: ignore[missing-attribute]  # its name begins like a test's, but pytest must not collect it
+
+
+def _own(source, split, seed, cache):
+    train, test = _pairs.make(source, split, seed, cache)
+    return Images(**train), None if test is None else Images(**test)
 
 
 def _one_of(argument, value, known):

@@ -10,9 +10,12 @@ from torch import Generator, Tensor
 
 from vae_tutorial import _checks, _modes
 from vae_tutorial.exact import KLSplit
+from vae_tutorial.imputation import Imputed, impute
 from vae_tutorial.information import gaussian_kl
+from vae_tutorial.landmarks import Landmark, Landmarks, landmarks
 from vae_tutorial.marginal import LogMarginal, MarginalSummary, log_marginal
 from vae_tutorial.models import VAE, Autoencoder, reparameterize
+from vae_tutorial.neighbours import NearestImages, nearest_images
 from vae_tutorial.objectives import elbo
 from vae_tutorial.proposals import Refined, refine
 from vae_tutorial.witnesses import GridMarginal, log_marginal_annealed, log_marginal_grid
@@ -20,18 +23,25 @@ from vae_tutorial.witnesses import GridMarginal, log_marginal_annealed, log_marg
 __all__ = [
     "Accuracy",
     "GridMarginal",
+    "Imputed",
+    "Landmark",
+    "Landmarks",
     "LogMarginal",
     "MarginalSummary",
     "Mean",
+    "NearestImages",
     "RateDistortion",
     "Refined",
     "active_units",
     "encode",
+    "impute",
+    "landmarks",
     "linear_probe",
     "log_marginal",
     "log_marginal_annealed",
     "log_marginal_grid",
     "mean",
+    "nearest_images",
     "nearest_neighbours",
     "rate_distortion",
     "refine",

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae_tutorial import _checks, _modes
+from vae_tutorial import _checks, _decoding, _modes
 from vae_tutorial.models import VAE
 from vae_tutorial.proposals import (
     LOG_2PI,
     PIECE,
-    Mixture,
+    Diagonal,
     check_arguments,
     check_number,
     check_steps,
@@ -145,15 +145,17 @@ def log_marginal(
         if refined:
             q, diverged = refined_mixture(model, x, steps, 0.05, generator, full=True)
         else:
-            q = Mixture.of(*gaussians(proposal if callable(proposal) else model.encode, x, model))
+            mu, logvar = gaussians(proposal if callable(proposal) else model.encode, x, model)
+            q = Diagonal(mu, torch.exp(0.5 * logvar))
         q = q.widened(widen)
         if prior_weight > 0:
             q = q.with_prior(prior_weight)
         logs, most = [], max(1, PIECE // x.numel())  # log weights, in chunks of samples
         for first in range(0, samples, most):
             z = q.sample(min(most, samples - first), generator)  # (S, B, Z)
-            log_p_x_given_z = check_number(model.likelihood.log_prob(x, model.decode(z)))
-            logs.append(log_p_x_given_z - 0.5 * (z.square() + LOG_2PI).sum(-1) - q.log_prob(z))
+            log_p_x_given_z = check_number(_decoding.log_likelihood(model, x, z))
+            log_prior = -0.5 * (z.square().sum(-1) + z.shape[-1] * LOG_2PI)
+            logs.append(log_p_x_given_z + log_prior - q.log_prob(z))
         logs = _checks.double(torch.cat(logs))
         rows.append((*averaged(logs), diverged.to(logs.device)))
     value, stderr, ess, half, fallback = (torch.cat(column) for column in zip(*rows, strict=True))

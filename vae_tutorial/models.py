@@ -2,6 +2,7 @@
 
 Shapes: B images in a batch, C x H x W pixels, Z latent dimensions, S samples of z for each image. A decoder gives a
 likelihood's parameters, of which there are ``channels`` for each of the C channels: ``(..., channels * C, H, W)``.
+The rows of a table are vectors ``(B, D)``: ``image_shape=(D,)``, and ``D`` stands wherever ``C, H, W`` does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import torch
 import torch.nn as nn
 from torch import Generator, Tensor
 
-from vae_tutorial import _checks, likelihoods, networks
+from vae_tutorial import _checks, _saved, likelihoods, networks
+from vae_tutorial._described import Described, expect
+from vae_tutorial._saved import ModelFileError, load, save
 from vae_tutorial.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 
 __all__ = [
@@ -25,7 +28,10 @@ __all__ = [
     "ConvVAE",
     "MLPDecoder",
     "MLPEncoder",
+    "ModelFileError",
+    "load",
     "reparameterize",
+    "save",
 ]
 
 
@@ -39,16 +45,14 @@ def reparameterize(mu: Tensor, logvar: Tensor, samples: int = 1, generator: Gene
     return mu + torch.exp(0.5 * logvar) * eps
 
 
-class _EncoderDecoder(nn.Module):
+class _EncoderDecoder(Described):
     """What a VAE and an autoencoder share: the decoder and the input checks."""
-
-    likelihood: likelihoods.Likelihood
 
     def __init__(self, encoder, decoder, latent_dim, image_shape, likelihood):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.latent_dim, _, self.image_shape = networks.sizes(latent_dim, (), image_shape)
-        self.likelihood = likelihoods.get(likelihood)
+        self.likelihood = likelihoods.get(likelihood, self.image_shape)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the parameters of p(x | z) (for Bernoulli: logits), ``(..., C, H, W)``, for z of ``(..., Z)``.
@@ -58,14 +62,15 @@ class _EncoderDecoder(nn.Module):
         if z.ndim < 1 or z.shape[-1] != self.latent_dim:
             raise ValueError(f"z must have shape (..., {self.latent_dim}); got ({_checks.joined(z.shape)})")
         parameters = self.decoder(z)
-        _expect("decoder", parameters, (*z.shape[:-1], *_output_shape(self.image_shape, self.likelihood)))
+        expect("decoder", parameters, (*z.shape[:-1], *likelihoods.output_shape(self.image_shape, self.likelihood)))
         return parameters
 
     def _check(self, x):
         _checks.shape(x, self)
         _checks.device(x, self)
         if not x.is_floating_point() or (x.device.type == "cpu" and not torch.compiler.is_compiling()):
-            _checks.unit_interval(x)  # on a GPU, reading the values would force a synchronization
+            _checks.values(x, self)  # on a GPU, reading the values would force a synchronization
+        return self.likelihood.standardized(x) if isinstance(self.likelihood, likelihoods.Columns) else x
 
 
 class VAE(_EncoderDecoder):
@@ -88,13 +93,12 @@ class VAE(_EncoderDecoder):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and log-variance of q(z | x), each ``(B, Z)``.
 
-        Raises ValueError for a wrong shape, dtype or device of x, on the CPU for values outside [0, 1], and where the
-        encoder returns another shape.
+        Raises ValueError for a wrong shape, dtype or device of x, on the CPU for values outside [0, 1] (in a table:
+        that are not finite), and where the encoder returns another shape.
         """
-        self._check(x)
-        mu, logvar = self.encoder(x)
+        mu, logvar = self.encoder(self._check(x))
         for part in (mu, logvar):
-            _expect("encoder", part, (len(x), self.latent_dim))
+            expect("encoder", part, (len(x), self.latent_dim))
         return mu, logvar
 
     def forward(self, x: Tensor, samples: int = 1, generator: Generator | None = None):
@@ -113,6 +117,8 @@ class VAE(_EncoderDecoder):
 class MLPVAE(VAE):
     """A VAE of fully connected layers; the decoder mirrors the encoder. By default 784-400-20-400-784.
 
+    ``image_shape``: (C, H, W), or (D,) for a table, such as
+    ``MLPVAE(2, (64,), likelihood="gaussian_learned", image_shape=(13,))``; see ``likelihoods.Columns`` for its units.
     Source: Kingma and Welling (2014), appendix C, with ReLU in place of tanh.
     """
 
@@ -124,17 +130,19 @@ class MLPVAE(VAE):
         image_shape: Sequence[int] = (1, 28, 28),
     ):
         latent_dim, hidden, image_shape = networks.sizes(latent_dim, hidden, image_shape)
-        likelihood = likelihoods.get(likelihood)
+        likelihood = likelihoods.get(likelihood, image_shape)
         encoder = MLPEncoder(latent_dim, hidden, image_shape)
-        decoder = MLPDecoder(latent_dim, hidden[::-1], _output_shape(image_shape, likelihood))
+        decoder = MLPDecoder(latent_dim, hidden[::-1], likelihoods.output_shape(image_shape, likelihood))
         super().__init__(encoder, decoder, latent_dim, image_shape, likelihood)
+        self._made_as(MLPVAE, latent_dim=latent_dim, hidden=hidden, image_shape=image_shape)
 
 
 class ConvVAE(VAE):
     """A VAE of convolutions, each of which halves height and width; the decoder mirrors the encoder.
 
     By default 1 x 28 x 28, 32 x 14 x 14, 64 x 7 x 7, 20 and back. ``image_shape`` may be odd, as long as a pixel is
-    left after all halvings.
+    left after all halvings. ``norm="group"``: group normalization, a gain for larger images in colour
+    (``stored.load("decoders")``), the same in training and in evaluation mode. Source: Wu and He (2018).
     """
 
     def __init__(
@@ -143,12 +151,14 @@ class ConvVAE(VAE):
         channels: Sequence[int] = (32, 64),
         likelihood: str | nn.Module = "bernoulli",
         image_shape: Sequence[int] = (1, 28, 28),
+        norm: str | None = None,
     ):
         latent_dim, channels, image_shape = networks.sizes(latent_dim, channels, image_shape, "channels")
-        likelihood = likelihoods.get(likelihood)
-        encoder = ConvEncoder(latent_dim, channels, image_shape)
-        decoder = ConvDecoder(latent_dim, channels[::-1], _output_shape(image_shape, likelihood))
+        likelihood = likelihoods.get(likelihood, image_shape)
+        encoder = ConvEncoder(latent_dim, channels, image_shape, norm)
+        decoder = ConvDecoder(latent_dim, channels[::-1], likelihoods.output_shape(image_shape, likelihood), norm)
         super().__init__(encoder, decoder, latent_dim, image_shape, likelihood)
+        self._made_as(ConvVAE, latent_dim=latent_dim, channels=channels, image_shape=image_shape, norm=norm)
         self.to(memory_format=torch.channels_last)  # convolutions are faster in this memory order
 
 
@@ -166,17 +176,17 @@ class Autoencoder(_EncoderDecoder):
         likelihood: str | nn.Module = "bernoulli",
         image_shape: Sequence[int] = (1, 28, 28),
     ):
-        likelihood = likelihoods.get(likelihood)
         latent_dim, hidden, image_shape = networks.sizes(latent_dim, hidden, image_shape)
+        likelihood = likelihoods.get(likelihood, image_shape)
         encoder = nn.Sequential(nn.Flatten(), networks.mlp(math.prod(image_shape), *hidden, latent_dim))
-        decoder = MLPDecoder(latent_dim, hidden[::-1], _output_shape(image_shape, likelihood))
+        decoder = MLPDecoder(latent_dim, hidden[::-1], likelihoods.output_shape(image_shape, likelihood))
         super().__init__(encoder, decoder, latent_dim, image_shape, likelihood)
+        self._made_as(Autoencoder, latent_dim=latent_dim, hidden=hidden, image_shape=image_shape)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the code z, ``(B, Z)``. Raises ValueError as ``VAE.encode`` does."""
-        self._check(x)
-        z = self.encoder(x)
-        _expect("encoder", z, (len(x), self.latent_dim))
+        z = self.encoder(self._check(x))
+        expect("encoder", z, (len(x), self.latent_dim))
         return z
 
     def forward(self, x: Tensor, samples: int = 1, generator: Generator | None = None):
@@ -188,11 +198,4 @@ class Autoencoder(_EncoderDecoder):
         return self.decode(z).unsqueeze(0), z, None
 
 
-def _output_shape(image_shape, likelihood):
-    return (likelihood.channels * image_shape[0], *image_shape[1:])
-
-
-def _expect(who, answer, shape):
-    # Without this, a wrong shape would be broadcast silently: every image against every other.
-    if answer.shape != shape:
-        raise ValueError(f"the {who} must return ({_checks.joined(shape)}); got ({_checks.joined(answer.shape)})")
+_saved.CLASSES.update({kind.__name__: kind for kind in (MLPVAE, ConvVAE, Autoencoder)})

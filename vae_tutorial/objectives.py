@@ -9,10 +9,11 @@ from torch import Generator, Tensor
 
 from vae_tutorial import _checks
 from vae_tutorial.gradients import pathwise_gradient, score_function_gradient
+from vae_tutorial.importance import gradient_snr, iwae_bound
 from vae_tutorial.information import gaussian_kl
 from vae_tutorial.models import VAE, Autoencoder
 
-__all__ = ["ELBO", "elbo", "pathwise_gradient", "score_function_gradient", "terms"]
+__all__ = ["ELBO", "elbo", "gradient_snr", "iwae_bound", "pathwise_gradient", "score_function_gradient", "terms"]
 
 
 class ELBO(NamedTuple):
@@ -42,8 +43,9 @@ def elbo(
     ``free_bits``: nats that each latent dimension may use without a penalty, on average over the batch. A dimension
     whose mean KL is below it counts as free_bits instead, a constant without a gradient, so that nothing pushes it
     further towards the prior. An autoencoder has no KL: it is 0.
-    ``x``: ``(B, C, H, W)`` in [0, 1]. The caller sets the model's mode, training or evaluation. Raises ValueError for
-    values outside [0, 1], wrong shapes, samples below 1, and TypeError for what is no tensor.
+    ``x``: ``(B, C, H, W)`` in [0, 1], or rows of a table, ``(B, D)``. The caller sets the model's mode, training or
+    evaluation. Raises ValueError for values outside [0, 1], wrong shapes, samples below 1, and TypeError for what is no
+    tensor.
     Sources: Kingma and Welling (2014), equation 10; Higgins et al. (2017), equation 4; Kingma et al. (2016), appendix
     C.8, for the free bits.
     """

@@ -90,7 +90,8 @@ def image_grid(
     NumPy array, a list of pictures or what ``data.load`` returns will do. ``columns``: images in a row, by default so
     that the grid is about square. A last row that is not full is filled with white. ``clip``: clip values to [0, 1].
     Samples of a Gaussian go beyond, a little: values from -0.5 to 1.5 are clipped in any case.
-    Raises ValueError for other shapes, integers that are not bytes, NaN, and values far outside [0, 1] without clip.
+    Raises ValueError for other shapes and for one that has two readings, ``(3, H, W)``, for integers that are not
+    bytes, NaN, and values far outside [0, 1] without clip.
     """
     tiles = _tiles(images, clip)  # (N, C, H, W), C of 1 or 3
     columns = math.ceil(math.sqrt(len(tiles))) if columns is None else _checks.whole("columns", columns)
@@ -109,11 +110,13 @@ def image_grid(
 
 def _tiles(images, clip):
     tiles = _checks.tensor(images, "images").detach().cpu()
-    if tiles.ndim == 3:
+    mend = _mend(tiles.shape)
+    if tiles.ndim == 3 and not mend:
         tiles = tiles.unsqueeze(1)
-    if tiles.ndim != 4 or len(tiles) == 0 or tiles.shape[1] not in (1, 3):
+    if mend or tiles.ndim != 4 or tiles.numel() == 0 or tiles.shape[1] not in (1, 3):
         raise ValueError(
-            f"images must have shape (N, 1, H, W), (N, H, W) or (N, 3, H, W), N >= 1; got {tuple(tiles.shape)}"
+            "images must have shape (N, 1, H, W), (N, H, W) or (N, 3, H, W), N >= 1; "
+            f"got ({_checks.joined(tiles.shape)})" + (mend and f". {mend}")
         )
     _checks.grey_levels(tiles, "images")
     if tiles.dtype == torch.uint8:
@@ -122,12 +125,40 @@ def _tiles(images, clip):
         raise ValueError(f"images has dtype {tiles.dtype}; expected values in [0, 1], or bytes: images.to(torch.uint8)")
     tiles = tiles.float()
     low, high = (value.item() for value in tiles.aminmax())
-    if not (low >= -0.5 and high <= 1.5) and not (clip and tiles.isfinite().all()):
+    if not tiles.isfinite().all():
+        bad = tiles.isfinite().flatten(1).all(1).logical_not().nonzero().flatten().tolist()
+        raise ValueError(
+            f"images ranges from {low:g} to {high:g}: what is NaN or infinite, in image {_checks.joined(bad[:5])}, "
+            "cannot be drawn"
+        )
+    if not (low >= -0.5 and high <= 1.5) and not clip:
         raise ValueError(
             f"images ranges from {low:g} to {high:g}; pixels must lie in [0, 1]. Divide bytes by 255, undo a "
-            "normalization, or clip the values with clip=True"
+            "normalization, draw likelihood.mean(parameters) in place of a decoder's parameters, or clip the values "
+            "with clip=True"
         )
     return tiles.clamp(0, 1)
+
+
+def _mend(shape):
+    """What to do about images of a shape that cannot be drawn, or of one that can be read in two ways."""
+    shape = tuple(shape)
+    channels = shape[1] if len(shape) == 4 else 1
+    if len(shape) == 2:
+        return "One image: images[None]. Flat pixels: images.reshape(-1, 1, H, W). Rows of a table are no images"
+    if len(shape) == 3 and shape[0] == 3:
+        return "One image in colour: images[None]. Three grey ones: images[:, None]"
+    if len(shape) == 3 and shape[-1] == 3 and min(shape[:2]) > 3:
+        return "The channels come first here: images.permute(2, 0, 1)[None]"
+    if len(shape) == 4 and channels not in (1, 3) and shape[-1] in (1, 3):
+        return "The channels come first here: images.permute(0, 3, 1, 2)"
+    if len(shape) == 4 and channels == 4:
+        return "Red, green, blue and opacity: images[:, :3]. A decoder's parameters: likelihood.mean(parameters)"
+    if len(shape) == 4 and channels not in (1, 3):
+        return f"{channels} channels are no picture. A decoder's parameters: likelihood.mean(parameters)"
+    if len(shape) == 5:
+        return "Several draws of each image: images.flatten(0, 1)"
+    return ""
 
 
 def curves(

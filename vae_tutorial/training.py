@@ -7,15 +7,15 @@ import math
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.optim.swa_utils import AveragedModel
-from tqdm.auto import tqdm
 
-from vae_tutorial import _checks, _modes, checkpoints
+from vae_tutorial import _bars, _checks, _mapped, _modes, checkpoints
 from vae_tutorial.checkpoints import CheckpointError, load_checkpoint
-from vae_tutorial.data import binarize_bytes
+from vae_tutorial.data import Mapped, binarize_bytes
 from vae_tutorial.history import History
 from vae_tutorial.models import VAE, Autoencoder
 from vae_tutorial.objectives import terms
@@ -41,7 +41,7 @@ def best_device() -> torch.device:
 
 def run_epoch(
     model: VAE | Autoencoder,
-    images: Tensor,
+    images: Tensor | Mapped,
     optimizer: torch.optim.Optimizer,
     *,
     batch_size: int = 128,
@@ -58,8 +58,8 @@ def run_epoch(
     _checks.grey_levels(images, "images")  # once, not in each step: reading the values would synchronize with a GPU
     batches = torch.randperm(len(images), generator=generator, device=images.device).split(batch_size)
     batch_sums = torch.zeros(len(batches), 2, pin_memory=images.is_cuda)  # of reconstruction and KL
-    for step, chosen in enumerate(batches):
-        x = _pixels(images.index_select(0, chosen), model, generator)  # (B, C, H, W)
+    for step, x in enumerate(_mapped.batches(images, batches)):
+        x = _pixels(x, model, generator)  # (B, C, H, W)
         weight = beta(step / len(batches)) if callable(beta) else beta
         objective, reconstruction, kl = terms(model, x, weight, 1, free_bits, generator)  # (B,) each
         loss = -objective.mean()
@@ -78,7 +78,7 @@ def run_epoch(
 
 def fit(
     model: VAE | Autoencoder,
-    images: Tensor,
+    images: Tensor | Mapped,
     *,
     epochs: int,
     batch_size: int = 128,
@@ -88,15 +88,16 @@ def fit(
     schedule: Callable | None = None,
     average: AveragedModel | None = None,
     seed: int = 0,
-    test: Tensor | None = None,
+    test: Tensor | Mapped | None = None,
     checkpoint: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> History:
     """Train a VAE or an autoencoder with Adam to maximise reconstruction - beta * KL, and return its :class:`History`.
 
-    - ``images``: ``(N, C, H, W)``. uint8 images stay uint8 on the model's device, and each batch is binarized anew
-      (a Bernoulli likelihood) or divided by 255 (the others). Floating images in [0, 1] are used as they are. What
+    - ``images``: ``(N, C, H, W)``. uint8 images stay uint8 on the model's device, or in their file (``data.Mapped``),
+      and each batch is binarized anew (a Bernoulli likelihood) or divided by 255 (the others). Floating images in
+      [0, 1] are used as they are, and a table ``(N, D)``, whose columns a new model is first standardized to. What
       ``data.load`` returns, a NumPy array and a list of PIL pictures are accepted too.
     - ``epochs``, ``batch_size``, ``lr``: passes over the images, images in a step, Adam's learning rate.
     - ``beta``: the weight of the KL, a number, or a function of the training's progress, from 0 (its start) to 1 (its
@@ -128,6 +129,7 @@ def fit(
     device, plain = next(model.parameters()).device, _modes.unwrapped(model)
     images = _checks.training_images(images, "images", plain).to(device)
     _checks.trainable(plain, average)
+    _standardize(images, plain, *([] if average is None else [average.module]))
     generator = Generator(device)
     if test is not None:
         test = _pixels(_checks.training_images(test, "test", plain).to(device), plain, generator.manual_seed(seed))
@@ -142,7 +144,8 @@ def fit(
     state = checkpoints.State(stateful, settings, checkpoint, resume)
 
     named = {"batch_size": batch_size, "free_bits": free_bits, "generator": generator, "average": average}
-    with state, _bar(len(state.history), epochs, progress) as bar:
+    done = len(state.history)
+    with state, _bars.bar(range(done + 1, epochs + 1), "epoch", progress, initial=done, total=epochs) as bar:
         for epoch in bar:
             start = time.perf_counter()
             # A seed for each epoch: what follows a checkpoint does not depend on what came before it.
@@ -171,8 +174,14 @@ def _weight(beta, epoch, epochs):
     return lambda share: _checks.amount("beta(progress)", beta((epoch - 1 + share) / epochs))
 
 
+def _standardize(images, *models: Any):
+    for model in models:
+        if getattr(model.likelihood, "unset", False):  # the units of a table's columns come from its training data
+            model.standardize(images)
+
+
 def _pixels(images, model, generator):
-    if images.dtype != torch.uint8:
+    if images.dtype != torch.uint8 or isinstance(images, Mapped):  # what is in a file is converted as it is read
         return images
     dtype = next(model.parameters()).dtype
     return (binarize_bytes(images, generator) if model.likelihood.binary else images.float().div_(255)).to(dtype)
@@ -202,10 +211,10 @@ def _explained(epoch, lr, images, batch_size):
 @_modes.measuring
 def _measure(model, x, seed):
     # The same seed each time: the noise is the same in every epoch, and a change in the curve is a change in the model.
-    generator = Generator(x.device).manual_seed(seed)
+    generator, black_or_white = (Generator(x.device).manual_seed(seed) for _ in range(2))
     sums = torch.zeros(2, device=x.device, dtype=torch.float32)
     for batch in x.split(1000):
-        _, reconstruction, kl = terms(model, batch, generator=generator)
+        _, reconstruction, kl = terms(model, _pixels(batch, model, black_or_white), generator=generator)
         sums += torch.stack((reconstruction.sum(), kl.sum()))
     return (sums / len(x)).tolist()
 
@@ -216,9 +225,3 @@ def _columns(prefix, reconstruction, kl):
         f"{prefix}reconstruction": reconstruction,
         f"{prefix}kl": kl,
     }
-
-
-def _bar(done, epochs, progress):
-    # None lets tqdm decide: a bar in a terminal and in a notebook, none in a log file.
-    silent = None if progress and not os.environ.get("TQDM_DISABLE") else True
-    return tqdm(range(done + 1, epochs + 1), initial=done, total=epochs, unit="epoch", leave=False, disable=silent)

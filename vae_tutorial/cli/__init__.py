@@ -14,9 +14,16 @@ import sys
 __all__ = ["main", "parse"]
 
 COMMANDS = {
-    "train": "train a model and measure it",
+    "train": "train a model on a data set, your images or your table, measure it and keep it",
     "evaluate": "say how many nats a model needs for an image, and how sure that is",
+    "sample": "draw images or rows from a model",
+    "reconstruct": "put images beside what a model makes of them",
+    "encode": "write the codes of images or rows as a table",
+    "compress": "write images to a file of about as many bits as a model's ELBO says",
+    "decompress": "read such a file: the same images, every pixel",
+    "checkup": "say what is wrong with the VAE that a script defines, how to see it, and how to mend it",
     "pretrained": "retrain shipped models, and compare them with their cards",
+    "reproduce": "train a published number again, and print ours beside theirs",
     "doctor": "say what on this machine keeps the course from running, and what to do",
 }
 

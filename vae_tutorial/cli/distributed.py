@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from vae_tutorial.data import Mapped
+
 
 class Parallel(DistributedDataParallel):
     """A model in several processes: its gradients are averaged over them; all other attributes are the model's own."""
@@ -53,14 +55,19 @@ class Place(NamedTuple):
         return found
 
     def share(self, images):
-        """Return every world-th image from the rank-th on: equally many for each process, or one would wait forever."""
-        return images[: len(images) - len(images) % self.world][self.rank :: self.world]
+        """Return every world-th image from the rank-th on: equally many for each process, or one would wait forever.
+
+        Those in a file stay there, and a process reads its own alone.
+        """
+        chosen = slice(self.rank, len(images) - len(images) % self.world, self.world)
+        return images.subset(chosen) if isinstance(images, Mapped) else images[chosen]
 
     def parallel(self, model, images, seed):
         """Return the model as :class:`Parallel`, with what all processes have in common for a checkpoint to check."""
         if self.world == 1:
             return model
-        digest = hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest()[:16]
+        mapped = isinstance(images, Mapped)
+        digest = (images.digest if mapped else hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest())[:16]
         model = Parallel(model)
         model.shared_settings = {
             "images": f"{len(images)} of {images.dtype} with SHA-256 {digest}, in {self.world} processes",

@@ -1,0 +1,445 @@
+"""The check-up: each gauge fires on its fault and is silent on sound VAEs; what it reads of a loss, by other routes."""
+
+import copy
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pytest
+import torch
+import torch.nn.functional as F
+from checkup_cases.faults import FAULTS, FOLDER, SOUND, arguments_of, broken, small_digits, source
+from torch import nn
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from vae_tutorial import checkup, cli, evaluation, models, pretrained
+from vae_tutorial.checkup import examine
+from vae_tutorial.checkup.form import CONVENTIONS, form_of
+from vae_tutorial.checkup.gauge import CERTAIN, LIKELY, PERHAPS
+from vae_tutorial.checkup.nats import per_image, reference
+from vae_tutorial.checkup.reading import read
+from vae_tutorial.checkup.spread import spread_of
+from vae_tutorial.information import gaussian_kl
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def examined(text, seed=0, steps=0, rate=False, **more):
+    arguments = arguments_of(text, seed, steps, small=True)
+    if not rate:
+        arguments.pop("lr", None)
+    return examine(**arguments, seed=seed, **more)
+
+
+def told(report):
+    return [(one.gauge, one.fault.key, one.says) for one in report.found]
+
+
+# Faults and sound VAEs
+
+
+@pytest.mark.parametrize("case", FAULTS, ids=lambda case: case.name)
+def test_each_fault_is_found_by_its_gauge(case):
+    report = examined(broken(case, small=True), steps=case.steps, rate="learning rate" in case.name)
+    assert any(one.fault.key in case.keys and one.gauge in case.gauges for one in report.found), told(report)
+
+
+# All are trained in tests/checkup_cases/matrix.py, at full size.
+@pytest.mark.parametrize(
+    ("base", "steps"), [(base, 0) for base in SOUND] + [("usual", 150), ("gaussian", 150), ("batch_norm", 30)]
+)
+def test_nothing_is_found_in_sound_scripts(base, steps):
+    report = examined(source(base, small=True), steps=steps)
+    assert not report.found, told(report)
+    assert not [why for why in report.not_tested.values() if "failed" in why]
+    assert {one.fault.key for one in report.notes} <= {"grey_bernoulli"}
+    assert base != "drawn" or not report.notes  # it draws black and white itself
+
+
+def test_a_usual_learning_rate_is_not_too_high():
+    report = examined(source("usual", small=True), rate=True)
+    assert "learning_rate" in report.silent
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp-2d", "conv", "beta-0.1", "beta-20"])
+def test_nothing_is_found_in_shipped_models(name):
+    model = pretrained.load(name)
+    images = model.sample(256, torch.Generator().manual_seed(1))
+    report = examine(model, images, beta=float(pretrained.recipe(name)["beta"]))
+    assert not report.found, told(report)
+    assert set(report.not_tested) == {"floor", "warm_up", "learning_rate"}
+
+
+@pytest.mark.parametrize(
+    "likelihood", ["continuous_bernoulli", "gaussian", "gaussian_per_pixel", "discretized_logistic"]
+)
+def test_nothing_is_found_with_other_likelihoods(likelihood):
+    torch.manual_seed(0)
+    model = models.MLPVAE(4, (32,), likelihood, (1, 8, 8))
+    report = examine(model, small_digits())
+    assert not report.found, told(report)
+    assert "unit" in report.silent
+    assert "kl" in report.silent
+
+
+def test_every_fault_that_a_gauge_can_name_is_among_the_cases():
+    """So that none of them is a name that nothing reaches; and each has its words."""
+    code = "".join(path.read_text("utf-8") for path in Path(checkup.__file__).parent.glob("*.py"))
+    named = set(re.findall(r'Finding\(\s*"(\w+)"', code)) | set(re.findall(r'\("(\w+)", [D12\d]', code))
+    assert named | {"mean_pixels", "kl_weight"} == set(checkup.faults())
+    notes = {key for key, fault in checkup.faults().items() if fault.note}
+    assert {key for case in FAULTS for key in case.keys} == set(checkup.faults()) - notes
+    assert {gauge for case in FAULTS for gauge in case.gauges} == set(checkup.GAUGES)
+    assert len(FAULTS) >= 16
+
+
+@pytest.mark.parametrize("key", checkup.faults())
+def test_every_fault_has_its_words(key):
+    fault = checkup.faults()[key]
+    for words in (fault.name, fault.see, fault.mend):
+        assert words[0].isupper() or words.startswith(
+            ("torch", "0.5", "z =", "output", "evaluation", "rsample", "[", "exp")
+        )
+        assert len(words) < 200
+    assert fault.see.endswith((".", "?"))
+    assert fault.mend.endswith((".", "?"))
+    assert fault.symptom
+    assert fault.chapter.isdigit()
+
+
+def test_notes_are_no_faults():
+    report = examined(source("functions", small=True))
+    assert [one.fault.key for one in report.notes] == ["grey_bernoulli"]
+    assert not report.found
+    text = source("usual", small=True).replace("self.fc4 = nn", "self.unused = nn.Linear(3, 3)\n        self.fc4 = nn")
+    report = examined(text)
+    assert "unreached" in {one.fault.key for one in report.notes}
+    assert "unused.weight" in str(report)
+
+
+# What is read of a loss, by other routes
+
+
+def subject_of(loss, convention="log-variance", images=None, latent=3):
+    """A VAE of functions, whose noise has the convention that is asked for."""
+    torch.manual_seed(0)
+    encoder, decoder = nn.Linear(64, 2 * latent), nn.Linear(latent, 64)
+
+    def encode(x):
+        mu, second = encoder(x.flatten(1)).chunk(2, 1)
+        return mu, second.abs() + 0.1 if convention in ("standard deviation", "variance") else second
+
+    def reparameterize(mu, second):
+        return mu + CONVENTIONS[convention](second) * torch.randn_like(mu)
+
+    images = torch.rand(64, 1, 8, 8) if images is None else images
+    return read(None, images, encode, decoder, loss, reparameterize, None, beta=1.0)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("weight", [1.0, 0.37])
+def test_weights_and_conventions_are_read(convention, weight):
+    def loss(output, x, mu, second):
+        kl = kl_divergence(Normal(mu, CONVENTIONS[convention](second)), Normal(0.0, 1.0)).sum()
+        return (-Bernoulli(logits=output, validate_args=False).log_prob(x.flatten(1)).sum() + weight * kl) / len(x)
+
+    subject = subject_of(loss, convention)
+    form = form_of(subject)
+    assert (form.family, form.convention) == ("logits", convention)
+    assert form.ratio == pytest.approx(weight, rel=1e-6)
+    assert (form.rec_batch, form.kl_batch, form.kl_latent, form.rec_pixels) == (-1, -1, 0, 0)
+    spread = spread_of(subject)
+    assert spread.convention == convention
+    assert spread.factor == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("rec", "family", "factor"),
+    [
+        (lambda o, x: F.mse_loss(o, x, reduction="sum"), "squares", 1.0),
+        (lambda o, x: F.mse_loss(o, x), "squares", 1 / 8 / 64),
+        (lambda o, x: 0.5 * (o - x).square().sum(), "squares", 0.5),
+        (lambda o, x: F.l1_loss(o, x, reduction="sum"), "absolute", 1.0),
+        (lambda o, x: F.binary_cross_entropy(o.sigmoid(), x, reduction="sum"), "logits", 1.0),
+        (lambda o, x: F.binary_cross_entropy(o.clamp(0, 1), x, reduction="sum"), "bce", 1.0),
+        (lambda o, x: (o - x).square().sum().sqrt(), None, math.nan),
+        (lambda o, x: 32 * (o - x).square().mean().log(), None, math.nan),
+    ],
+)
+def test_families_are_recognized(rec, family, factor):
+    def loss(output, x, mu, logvar):
+        return rec(output, x.flatten(1)) + gaussian_kl(mu, logvar).sum()
+
+    form = form_of(subject_of(loss))
+    assert form.family == family
+    assert form.rec == pytest.approx(factor, rel=1e-3, nan_ok=True)
+    assert form.kl == pytest.approx(1, rel=1e-6)
+
+
+def test_a_loss_in_nats_an_image_whatever_it_sums():
+    def summed(output, x, mu, logvar):
+        rec = F.binary_cross_entropy_with_logits(output, x.flatten(1), reduction="sum")
+        return rec + gaussian_kl(mu, logvar).sum()
+
+    for loss, scale in ((summed, 1 / 32), (lambda *four: summed(*four) / len(four[1]), 1.0)):
+        assert per_image(form_of(subject_of(loss)), 32) == pytest.approx(scale)
+
+
+def test_the_bound_and_log_p_are_those_of_the_package():
+    model = pretrained.load("mlp-2d")
+    x = model.sample(32, torch.Generator().manual_seed(3))
+    subject = read(model, x, None, None, None, None, None, beta=1.0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        costs, log_p = reference(subject, x)
+    negative = evaluation.rate_distortion(model, x, samples=20).negative_elbo.value
+    exact = evaluation.mean(evaluation.log_marginal_grid(model, x).value).value  # no sampling
+    assert costs.mean().item() == pytest.approx(negative, abs=1.0)
+    assert exact - 2 < log_p < exact + 0.3  # a lower bound, on average
+    assert log_p > -negative
+
+
+def test_names_of_arguments_decide_their_order():
+    text = source("usual", small=True)
+    turned = text.replace("def loss_function(recon_x, x, mu, logvar)", "def loss_function(x, recon_x, logvar, mu)")
+    assert turned != text
+    assert examined(turned).faults == examined(text).faults == ()
+    unknown = (
+        text.replace("recon_x", "a")
+        .replace("def loss_function(a, x,", "def loss_function(a, b,")
+        .replace("x.view(-1, 64), r", "b.view(-1, 64), r")
+    )
+    assert examined(unknown).faults == ()
+
+
+def test_a_model_with_its_own_forward_is_examined_as_it_trains():
+    """The fault is in forward alone; encode, reparameterize and decode are sound."""
+    text = source("usual", small=True).replace(
+        "z = self.reparameterize(mu, logvar)", "z = mu + torch.exp(logvar) * 0 + mu * 0"
+    )
+    assert "no_noise" in examined(text).faults
+
+
+def test_the_warm_up_is_judged_by_its_end():
+    model, images = models.MLPVAE(3, (16,), "bernoulli", (1, 8, 8)), small_digits()
+    for schedule, found in (
+        (lambda t: min(1.0, 5 * t), ()),
+        (lambda t: 0.5 * min(1.0, 5 * t), ()),  # a beta of 1/2, which is meant
+        (lambda t: 4.0 * t, ()),
+        (lambda t: t / 20, ("warm_up",)),
+    ):
+        report = examine(model, images, beta=schedule)
+        assert report.faults == found
+        assert "warm_up" not in report.not_tested
+
+
+# It leaves the VAE as it was, and says what it did not test
+
+
+def test_the_vae_is_left_as_it_was():
+    arguments = arguments_of(source("batch_norm", small=True), 0, small=True)
+    model = arguments["model"]
+    model.train()
+    model.encoder[1].eval()
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    before, modes = copy.deepcopy(model.state_dict()), [part.training for part in model.modules()]
+    names = set(vars(model))
+    torch.manual_seed(7)
+    state = torch.random.get_rng_state()
+    examine(**arguments)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert [part.training for part in model.modules()] == modes
+    assert all(torch.equal(p.grad, torch.ones_like(p)) for p in model.parameters())
+    assert set(vars(model)) == names
+
+
+def test_the_same_seed_gives_the_same_report():
+    text = broken(next(case for case in FAULTS if case.name == "rand for randn"), small=True)
+    one, other = examined(text), examined(text)
+    assert told(one) == told(other)
+
+
+def test_a_report_never_says_healthy():
+    report = examined(source("usual", small=True))
+    text = str(report)
+    assert not re.search(r"healthy|sound|all is well|correct|no fault", text, re.IGNORECASE)
+    assert "Nothing found by these" in text
+    assert text.index("Not tested:") > text.index("Nothing found by:")
+    for gauge in checkup.GAUGES:
+        assert (gauge in report.silent) != (gauge in report.not_tested)
+        assert gauge in text
+    joined = " ".join(text.split())
+    assert all(words in joined for words in checkup.BEYOND)
+    assert all(report.not_tested.values())
+
+
+def test_a_fault_is_told_with_how_to_see_and_to_mend_it():
+    case = next(case for case in FAULTS if case.name == "a KL averaged over the codes")
+    report = examined(broken(case, small=True), name="mine")
+    text = " ".join(str(report).split())
+    fault = checkup.faults()["kl_mean_latent"]
+    assert text.startswith("mine: 1 fault found; ")
+    for words in (fault.name, fault.see, fault.mend, "averaged over the 20 latent dimensions", "[certain; unit]"):
+        assert words in text
+    parsed = json.loads(report.to_json())
+    assert parsed["status"] == "found"
+    assert [one["fault"] for one in parsed["found"]] == ["kl_mean_latent"]
+    assert parsed["found"][0]["mend"] == fault.mend
+    assert {*parsed["silent"], *parsed["not_tested"], "unit"} == set(checkup.GAUGES)
+    assert parsed["beyond"] == list(checkup.BEYOND)
+
+
+def test_the_surest_comes_first():
+    case = next(case for case in FAULTS if case.name == "a residual round the code")
+    found = examined(broken(case, small=True)).found
+    assert [(CERTAIN, LIKELY, PERHAPS).index(one.sure) for one in found] == sorted(
+        (CERTAIN, LIKELY, PERHAPS).index(one.sure) for one in found
+    )
+
+
+def test_a_picture(tmp_path):
+    case = next(case for case in FAULTS if case.name == "collapse")
+    report = examined(broken(case, small=True), steps=100)
+    figure = report.plot()
+    texts = [text.get_text() for ax in figure.findobj(plt.Axes) for text in ax.texts]
+    assert set(checkup.GAUGES) <= set(texts)
+    assert sum(text == "?" for text in texts) == len(report.not_tested)
+    report.save(tmp_path / "report.png")
+    assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
+    examined(source("colour", small=True)).plot()
+    examined(source("loss_of_x", small=True)).plot()
+
+
+# Bad input
+
+
+def sound(**changed):
+    parts = {
+        "encode": lambda x: (x.flatten(1)[:, :3], 0.1 * x.flatten(1)[:, 3:6]),
+        "decode": lambda z: z.repeat(1, 22)[:, :64],
+        "loss": lambda output, x, mu, logvar: output.sum() + mu.sum(),
+        "images": torch.rand(32, 1, 8, 8),
+    }
+    return {**parts, **changed}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"encode": None}, "encode is missing: a function from x to (mu, logvar); got None"),
+        ({"decode": None}, "decode is missing"),
+        ({"loss": None}, "loss is missing: a function from (output, x, mu, logvar) to one number"),
+        ({"images": torch.rand(3, 1, 8, 8)}, "images must be at least 16"),
+        ({"encode": lambda x: x}, "encode must return (mu, logvar), two tensors; got a Tensor"),
+        ({"encode": lambda x: {}[0]}, "encode cannot take images of (32, 1, 8, 8), nor flattened"),
+        ({"decode": lambda z: None}, "decode must return a tensor, or a tuple of tensors; got a NoneType"),
+        ({"decode": lambda z: 1 / 0}, "decode failed on four images. Your function raises ZeroDivisionError"),
+        ({"loss": lambda a, b, c: a}, "loss must take (output, x, mu, logvar), or x alone; yours takes (a, b, c)"),
+        ({"loss": lambda o, x, m, v, why: o.sum()}, "yours takes (o, x, m, v, why)"),
+        ({"loss": lambda o, x, m, v: 3.0}, "loss must return a tensor of one number; got a float"),
+        ({"loss": lambda o, x, m, v: o.nope()}, "loss failed on four images"),
+        ({"reparameterize": lambda m, v: m.nope()}, "reparameterize failed on four images"),
+        ({"beta": 0.0}, "beta is 0: without a KL it is an autoencoder"),
+        ({"beta": -1.0}, "beta must be a number of at least 0"),
+        ({"lr": "fast"}, "lr must be a number of at least 0; got 'fast'"),
+        ({"model": models.Autoencoder()}, "model is an autoencoder"),
+    ],
+)
+def test_what_cannot_be_examined_is_said(changed, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        examine(**sound(**changed))
+
+
+def test_images_of_our_models_pass_the_gate():
+    with pytest.raises(ValueError, match="pixels must lie in"):
+        examine(models.MLPVAE(), torch.full((32, 1, 28, 28), 2.0))
+
+
+def test_a_gauge_that_fails_says_so_and_the_others_go_on():
+    calls = []
+
+    def decode(z):
+        calls.append(len(z))
+        if z.abs().max() > 20:
+            raise RuntimeError("too far")
+        return z.repeat(1, 22)[:, :64]
+
+    report = examine(**sound(decode=decode))
+    assert "too far" in report.not_tested["last_layer"]
+    assert "kl_uneven" in report.faults
+
+
+# Scripts and the command
+
+
+def test_a_script_is_examined_by_the_command(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    text = source("usual").replace("mu + eps * std", "mu + 0.1 * eps * std") + 'print("a script of mine")\n'
+    file.write_text(text, "utf-8")
+    picture = tmp_path / "report.png"
+    assert cli.main(["checkup", str(file), "--json", "--picture", str(picture)]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["name"] == "mine.py"
+    assert report["found"][0]["fault"] == "shrunk_noise"
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no file"),
+        ("import torch\nx = 1 / 0\n", "mine.py could not be run. Your function raises ZeroDivisionError"),
+        ("raise SystemExit(2)\n", "mine.py could not be run"),
+        ("def (:\n", "mine.py could not be run. Your function raises SyntaxError"),
+        ("x = 1\n", "the script defines no VAE that can be seen"),
+        ("encode = decode = lambda x: x\n", "the script defines no loss"),
+        (
+            "from torch import nn\nclass V(nn.Module):\n  def __init__(self, n): super().__init__()\n"
+            "  def encode(self, x): pass\n  def decode(self, z): pass\ndef loss(a, b, c, d): pass\n",
+            "V() failed; make an object named model.",
+        ),
+    ],
+)
+def test_a_script_that_will_not_do(tmp_path, capsys, text, message):
+    file = tmp_path / "mine.py"
+    if text is not None:
+        file.write_text(text, "utf-8")
+    assert cli.main(["checkup", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_below_main_nothing_runs_and_a_class_is_enough(tmp_path):
+    text = source("usual").replace("model = VAE()\n", 'if __name__ == "__main__":\n    raise SystemExit(1)\n')
+    (tmp_path / "mine.py").write_text(text, "utf-8")
+    report = checkup.examine_file(tmp_path / "mine.py")
+    assert report.faults == ()
+    assert "652,824 weights" in str(report)
+
+
+@pytest.mark.process
+def test_words_on_faults_need_no_torch():
+    code = "import sys; from vae_tutorial import checkup; print(len(checkup.faults()), 'torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert said == [str(len(checkup.faults())), "False"]
+
+
+@pytest.mark.timed
+def test_it_takes_seconds():
+    for base in ("usual", "batch_norm"):
+        report = checkup.examine_file(FOLDER / f"{base}.py")
+        assert report.seconds < 30

@@ -1,0 +1,168 @@
+"""Gauges of the noise: how wide it is, whether it is there, and whether gradients pass it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from vae_tutorial.checkup.form import CONVENTIONS, form_of
+from vae_tutorial.checkup.gauge import LIKELY, Finding, gauge
+from vae_tutorial.checkup.nats import per_image, reference
+from vae_tutorial.checkup.spread import draws, spread_of
+from vae_tutorial.checkup.subject import NotTested, parts_of
+
+_EXACT = 1e-6
+_FEW = 64  # images, or codes
+
+
+@gauge("what the encoder's second number is, by the spread of the draws and by the KL")
+def spread(subject):
+    found = spread_of(subject)
+    asked = form_of(subject).convention if subject.loss is not None else None
+    with torch.no_grad(), subject.weights.mode(False):
+        second = subject.encode(subject.batch(256))[1]
+    if found.convention == "standard deviation" and (second < 0).any():
+        share = 100 * (second < 0).float().mean().item()
+        yield Finding("negative_std", f"{share:.0f} % of the encoder's standard deviations are negative.")
+    if found.convention == "fixed" and asked != "fixed":
+        yield Finding("noise_ignores_logvar", "The draws are as wide whatever the encoder's second number is.")
+        return
+    if asked is None:
+        return  # nothing to compare with; gauge "kl" compares an unknown KL with the draws
+    ratios = {v: s / CONVENTIONS[asked](torch.tensor(v)).item() for v, s in found.measured.items()}
+    ratios = {v: r for v, r in ratios.items() if r > 0 and math.isfinite(r)}
+    if all(abs(r - 1) < 0.03 for r in ratios.values()):
+        return
+    if max(ratios.values()) < 1.03 * min(ratios.values()):
+        factor = sum(ratios.values()) / len(ratios)
+        yield Finding("shrunk_noise", f"The noise is {factor:.3g} times as wide as the KL says, a {asked}.")
+        return
+    drawn = found.convention or "none that is known here"
+    drawn += f", times {found.factor:.3g}" if found.convention and abs(found.factor - 1) > 0.03 else ""
+    example = f"for {1.6:g}, the draws have the standard deviation {found.measured[1.6]:.3g}"
+    says = f"The KL reads the encoder's second number as a {asked}, the draws as a {drawn}: {example}."
+    yield Finding("spread_mismatch", says)
+
+
+@gauge("the noise of a training: there, fresh, of its own for each image and dimension, normal")
+def noise(subject):
+    first, second = draws(subject, 0.2, _FEW), draws(subject, 0.2, _FEW)
+    if first.abs().max() < _EXACT:
+        yield Finding("no_noise", "In training mode z is mu, without noise.")
+    elif torch.equal(first, second):
+        yield Finding("frozen_noise", "Two passes of a training draw the same noise.")
+    elif first.std(0).max() < _EXACT:
+        yield Finding("shared_noise", "All images of a batch get the same noise.")
+    elif first.shape[1] > 1 and first.std(1).max() < _EXACT:
+        yield Finding("shared_noise", "All latent dimensions of an image get the same noise.")
+    else:
+        many = draws(subject, 0.2).double().flatten()
+        mean, spread = many.mean().item(), many.std().item()
+        kurtosis = ((many - mean) / spread).pow(4).mean().item()
+        if abs(mean) > 0.05 * spread or abs(kurtosis - 3) > 0.5:
+            says = f"The noise has mean {mean / spread:.2f} and kurtosis {kurtosis:.2f}; normal noise has 0 and 3."
+            yield Finding("not_normal", says)
+
+
+@gauge("the loss of the same images twice, with fresh noise")
+def twice(subject):
+    x = subject.batch()
+    with torch.no_grad(), subject.weights.mode(True), subject.weights.kept():
+        losses = [subject.total(x).item() for _ in range(4)]
+        z = [subject.forward(x).z for _ in range(2)] if subject.alone is None else [None]
+    fresh = z[0] is not None and not torch.equal(z[0], z[1])  # then the loss does not look at z
+    if len(set(losses)) == 1 and math.isfinite(losses[0]) and not fresh:
+        yield Finding("no_noise", f"Four passes in training mode give {losses[0]:.6g} each time, to the last digit.")
+
+
+@gauge("gradients: through z to mu and logvar, from the KL, and to every weight")
+def gradient(subject):
+    x = subject.batch(_FEW)
+    with torch.enable_grad(), subject.weights.mode(True), subject.weights.kept():
+        seen = subject.forward(x)
+        if not (seen.mu.requires_grad or seen.logvar.requires_grad):
+            yield Finding("cut", "What the encoder gives has no gradient at all.")
+            return
+        probe = sum((part * torch.randn_like(part)).sum() for part in parts_of(seen.output))
+        none = _is_mean(seen)
+        lost = [name for name, code in (("mu", seen.mu), ("logvar", seen.logvar)) if not _reaches(probe, code)]
+        if none and lost == ["logvar"]:
+            lost = []  # without noise there is nothing to reach; gauge "noise" tells it
+        if lost:
+            yield Finding("cut", f"No gradient gets from the decoder's output through z to {' and '.join(lost)}.")
+        if subject.loss is not None and form_of(subject).kl:
+            output = tuple(part.detach() for part in parts_of(seen.output))
+            # Codes that are far from the prior: free bits give no gradient near it.
+            mu, logvar = torch.full_like(seen.mu, 2.0, requires_grad=True), torch.full_like(seen.logvar, 1.6)
+            logvar.requires_grad_()
+            cost = subject.cost(output[0] if len(output) == 1 else output, x, mu, logvar)
+            missing = [name for name, code in (("mu", mu), ("logvar", logvar)) if not _reaches(cost, code)]
+            if missing:
+                yield Finding("kl_cut", f"No gradient gets from the KL to {' and '.join(missing)}.")
+        if not lost:
+            yield from _unreached(subject, x)
+
+
+def _reaches(value, code):
+    if not (value.requires_grad and code.requires_grad):
+        return False
+    (found,) = torch.autograd.grad(value, code, retain_graph=True, allow_unused=True)
+    return found is not None and bool(found.abs().max() > 0)
+
+
+def _unreached(subject, x):
+    """Weights that no gradient reaches. Where a bias comes before batch norm, it is rounding alone."""
+    if not subject.weights.named:
+        raise NotTested("no weights were found behind these functions")
+    frozen = [name for root in subject.weights.roots for name, p in root.named_parameters() if not p.requires_grad]
+    if frozen:
+        yield Finding("unreached", f"{len(frozen)} tensors of weights are frozen: {_some(frozen)}.")
+    names, weights = zip(*subject.weights.named, strict=True)
+    loss = subject.total(x)
+    if not loss.requires_grad:
+        yield Finding("cut", "The loss has no gradient at all.")
+        return
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    missing = [n for n, g in zip(names, found, strict=True) if g is None or not g.abs().max() > 0]
+    if missing:
+        says = f"No gradient reaches {len(missing)} of {len(names)} tensors of weights: {_some(missing)}."
+        yield Finding("unreached", says)
+
+
+def _some(names):
+    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+
+
+@gauge("the number in evaluation mode, against a bound with honest noise and against log p(x)")
+def bound(subject):
+    x = subject.batch(_FEW)
+    with torch.no_grad(), subject.weights.mode(False):
+        if subject.evaluate is not None:
+            said = torch.as_tensor(subject.evaluate(x)).double().mean().item()
+            scale = per_image(form_of(subject), len(x), subject.beta)
+        else:
+            said, scale = sum(subject.total(x).item() for _ in range(4)) / 4, 1.0
+        costs, log_p = reference(subject, x)
+        honest, error = costs.mean().item() * scale, costs.std().item() * scale
+        calm = _is_mean(subject.forward(x))
+    with torch.no_grad(), subject.weights.mode(True), subject.weights.kept():
+        calm = calm and not _is_mean(subject.forward(x))
+    better = said < honest - max(4 * error, 1e-4 * abs(honest))
+    if not better and not (calm and subject.evaluate is None):
+        return
+    unit = "" if subject.evaluate is None else " nats an image"
+    says = f"It is {said:.5g}{unit}; with noise as wide as the KL says it is {honest:.5g}."
+    if log_p is not None and subject.beta == 1:
+        nats = said if subject.evaluate is not None else said * per_image(form_of(subject), len(x), subject.beta)
+        beaten = f", which {nats:.1f} would beat" if nats < -log_p else ""
+        says += f" By importance sampling -log p(x) is at most {-log_p:.1f} nats an image{beaten}."
+    if calm and subject.evaluate is None:
+        yield Finding("mean_code", f"In evaluation mode z is mu, and the loss is no bound. {says}")
+    else:
+        yield Finding("beats_bound", f"The number in evaluation mode is too good. {says}", LIKELY)
+
+
+def _is_mean(seen):
+    """Whether the decoder was given mu itself; False where nobody sees what it was given."""
+    return seen.z is not None and torch.allclose(seen.z.reshape(seen.mu.shape), seen.mu, atol=_EXACT)

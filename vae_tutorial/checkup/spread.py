@@ -1,0 +1,71 @@
+"""How wide the draws of a VAE are, as a function of the encoder's second number: measured, from many draws."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from vae_tutorial.checkup.form import CONVENTIONS
+from vae_tutorial.checkup.subject import NotTested, Subject
+
+__all__ = ["MEAN", "Spread", "code", "draws", "spread_of", "spreads_of"]
+
+MEAN = 0.7  # of the codes that are tried
+_NUMBERS = 20_000  # are drawn for each value: a standard deviation is known to half a per cent
+_TRIED = (-1.0, -0.3, 0.2, 0.8, 1.6)
+
+
+class Spread(NamedTuple):
+    """``convention``: of ``form.CONVENTIONS``, "fixed" for a constant, None for none; ``factor``: times it."""
+
+    convention: str | None
+    factor: float
+    measured: dict
+
+
+def code(subject: Subject, rows: int, value: float):
+    """The codes of ``rows`` images, all the same: mu is ``MEAN``, the second number ``value``; ``(rows, Z)`` each."""
+    with torch.no_grad(), subject.weights.mode(False):
+        mu, logvar = subject.encode(subject.batch(2))
+    pairs = ((mu, MEAN), (logvar, value))
+    return (torch.full((rows, *like.shape[1:]), v, dtype=like.dtype, device=like.device) for like, v in pairs)
+
+
+def draws(subject: Subject, value: float, rows: int | None = None) -> torch.Tensor:
+    """Draws of z less their mean, ``(rows, Z)``, in training mode; rows enough for a precise standard deviation."""
+    one = next(code(subject, 1, value))
+    mu, logvar = code(subject, rows or max(64, math.ceil(_NUMBERS / one.numel())), value)
+    with torch.no_grad(), subject.weights.mode(True):
+        return (subject.drawn(mu, logvar) - mu).flatten(1)
+
+
+def spreads_of(subject: Subject, values) -> list[float]:
+    """The standard deviation of the draws for each value of the encoder's second number."""
+    known = subject.memo.setdefault("spreads", {})
+    for value in values:
+        if value not in known:
+            known[value] = draws(subject, value).double().std().item()
+    return [known[value] for value in values]
+
+
+def spread_of(subject: Subject) -> Spread:
+    """Return which standard deviation the draws have, read once. Raises NotTested where they cannot be seen."""
+    measured = dict(zip(_TRIED, spreads_of(subject, _TRIED), strict=True))
+    if max(measured.values()) < 1e-6:
+        raise NotTested("there is no noise")
+    some = draws(subject, 1.6, 64)
+    if min(some.std(0).max(), some.std(1).max() if some.shape[1] > 1 else 1.0) < 1e-6:
+        raise NotTested("the noise is shared, so that its spread cannot be measured")
+    best = Spread(None, math.nan, measured)
+    least = 0.04
+    for name, of in {"fixed": torch.ones_like, **CONVENTIONS}.items():
+        logs = []
+        for value, s in measured.items():
+            asked = of(torch.tensor(value)).item()
+            if asked > 0 and s > 0:  # a negative number is no standard deviation
+                logs.append(math.log(s / asked))
+        if len(logs) >= 3 and max(logs) - min(logs) < least:
+            least, best = max(logs) - min(logs), Spread(name, math.exp(sum(logs) / len(logs)), measured)
+    return best

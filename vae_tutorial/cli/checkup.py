@@ -1,0 +1,32 @@
+"""``python -m vae_tutorial checkup FILE.py``: examine the VAE that a script defines."""
+
+import contextlib
+import sys
+
+from vae_tutorial.cli._options import path, seed
+
+
+def describe(p):
+    """Add the command's options to its parser."""
+    p.add_argument(
+        "file",
+        type=path,
+        metavar="FILE.py",
+        help="a script with model and loss_function, or encode, reparameterize, decode and loss_function; it is run, "
+        'without what is below if __name__ == "__main__"',
+    )
+    p.add_argument("--json", action="store_true", help="print the report as JSON")
+    p.add_argument("--picture", type=path, help="write the report as a picture to this file, such as report.png")
+    p.add_argument("--seed", type=seed, default=0, help="of weights and noise (default: %(default)s)")
+
+
+def run(arguments) -> int:
+    """Print the report; return 1 where a fault was found, else 0."""
+    from vae_tutorial.checkup import examine_file
+
+    with contextlib.redirect_stdout(sys.stderr):  # what the script prints is no part of the report
+        report = examine_file(arguments.file, seed=arguments.seed)
+    print(report.to_json() if arguments.json else report)
+    if arguments.picture:
+        report.save(arguments.picture)
+    return int(bool(report.found))
