@@ -144,7 +144,9 @@ def run(step, seconds, variables, log):
         text = re.sub(r"\x1b\[[\d;]*m", "", output.read().decode(errors="replace"))
     log.write(f"== {step.name}: {' '.join(map(str, step.command))}\n{text}\n")
     log.flush()
-    lines = text.split("\n") if result != "passed" else text.split("\n")[-3:]
+    lines = text.split("\n")
+    if result == "passed":  # the last ones, and what a training found, below which landmarks may stand
+        lines = [line for line in lines[:-3] if line.startswith("test ")] + lines[-3:]
     found = {"name": step.name, "result": result, "seconds": round(time.monotonic() - start, 1)}
     found["said"] = "\n".join(lines).strip()[-3000:]
     if step.results is not None and step.results.is_file():

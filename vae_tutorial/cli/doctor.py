@@ -24,7 +24,7 @@ __all__ = ["Finding", "describe", "examine", "run"]
 FOLDER = Path(__file__).resolve().parents[1]  # the package's
 OLDEST_PYTHON = (3, 10)
 # Import names that differ from the distribution's: with the submodule that fails where versions do not match.
-_MODULES = {"scikit-learn": "sklearn.datasets", "torchvision": "torchvision.datasets"}
+_MODULES = {"pillow": "PIL.Image", "scikit-learn": "sklearn.datasets", "torchvision": "torchvision.datasets"}
 
 
 class Finding(NamedTuple):
