@@ -40,6 +40,7 @@ class Fault(NamedTuple):
     gauges: tuple[str, ...]
     steps: int = 0  # of training before it is examined
     more: str = ""  # lines that are added to the script
+    quick: bool = True  # it shows in a small network after a few steps; else only tests/checkup_cases/matrix.py has it
 
 
 def fault(name, base, old, new, keys, gauges, **rest):
@@ -54,6 +55,7 @@ BYTES = "from vae_tutorial import data\nimages = data.load('digits').images.floa
 WITH_NAN = (
     "from vae_tutorial import data\nimages = data.load('digits').images / 255\nimages[3, 0, 2, 2] = float('nan')\n"
 )
+KNOWN = "from vae_tutorial import data\nimages, trained = data.load('digits').images, True\n"
 TINY = "from vae_tutorial import data\nimages = data.load('digits').images / 255 / 255\n"
 MEAN_REPORT = """
 def evaluate(x):
@@ -309,8 +311,8 @@ FAULTS = [
         "functions",
         "return (rec + kl).mean()",
         "return (rec + beta * kl).mean()",
-        "collapse mean_image",
-        "units mean_image",
+        "collapse",
+        "units",
         steps=150,
         more="beta = 300.0\n",
     ),
@@ -321,6 +323,7 @@ FAULTS = [
         "return (rec + beta * kl).mean()",
         "aggregate_far",
         "aggregate",
+        quick=False,
         steps=150,
         more="beta = 1e-4\n",
     ),
@@ -410,6 +413,32 @@ FAULTS = [
         "self.fc22(h1).abs()",
         "relu_head",
         "last_layer",
+    ),
+    fault(
+        "a KL that outweighs the squares",
+        "gaussian",
+        "torch.mean(squares + kl)",
+        "torch.mean(squares + 300 * kl)",
+        "mean_image",
+        "mean_image",
+        steps=100,
+    ),
+    fault(
+        "codes three away from the prior",
+        "functions",
+        "    return mu, logvar",
+        "    return mu + 3, logvar",
+        "aggregate_far",
+        "aggregate",
+        more=KNOWN,
+    ),
+    fault(
+        "the encoder's trunk detached",
+        "usual",
+        "h1 = F.relu(self.fc1(x))",
+        "h1 = F.relu(self.fc1(x)).detach()",
+        "cut",
+        "gradient",
     ),
     fault(
         "columns left out",

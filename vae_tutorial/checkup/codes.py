@@ -45,9 +45,9 @@ def mean_image(subject):
     others = sum((x - pictures.roll(k, 0)).square().sum(1) for k in range(1, _OTHERS + 1)) / _OTHERS
     gain, error = (others - own).mean().item(), (others - own).std().item() / n**0.5
     if gain < 4 * error:
-        share = 100 * gain / (x - x.mean(0)).square().sum(1).mean().item()
-        says = f"Its own reconstruction is nearer to an image than another's by {share:.2f} % of the variance (± "
-        yield Finding("mean_image", says + f"{share * error / max(abs(gain), 1e-12):.2f}): all are one picture.")
+        share = [100 * v / (x - x.mean(0)).square().sum(1).mean().item() for v in (gain, error)]
+        says = f"An image is nearer to its own reconstruction than to another's by {share[0]:.2f} ± {share[1]:.2f} % "
+        yield Finding("mean_image", says + "of the variance: all reconstructions are one picture.")
 
 
 @gauge("the aggregate posterior against the prior, by mean and spread of each unit")

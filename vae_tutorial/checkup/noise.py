@@ -38,10 +38,10 @@ def spread(subject):
         factor = sum(ratios.values()) / len(ratios)
         yield Finding("shrunk_noise", f"The noise is {factor:.3g} times as wide as the KL says, a {asked}.")
         return
-    drawn = found.convention or "none that is known here"
+    drawn = f"a {found.convention}" if found.convention else "none that is known here"
     drawn += f", times {found.factor:.3g}" if found.convention and abs(found.factor - 1) > 0.03 else ""
     example = f"for {1.6:g}, the draws have the standard deviation {found.measured[1.6]:.3g}"
-    says = f"The KL reads the encoder's second number as a {asked}, the draws as a {drawn}: {example}."
+    says = f"The KL reads the encoder's second number as a {asked}, the draws as {drawn}: {example}."
     yield Finding("spread_mismatch", says)
 
 
@@ -125,9 +125,25 @@ def _unreached(subject, x):
         return
     found = torch.autograd.grad(loss, weights, allow_unused=True)
     missing = [n for n, g in zip(names, found, strict=True) if g is None or not g.abs().max() > 0]
-    if missing:
+    detached = [(n, w) for (n, w), g in zip(subject.weights.named, found, strict=True) if g is None]
+    if detached and _matter(subject, x, [w for _, w in detached]):
+        says = f"The loss depends on weights that get no gradient: {_some([n for n, _ in detached])}."
+        yield Finding("cut", says)
+    elif missing:
         says = f"No gradient reaches {len(missing)} of {len(names)} tensors of weights: {_some(missing)}."
         yield Finding("unreached", says)
+
+
+def _matter(subject, x, weights):
+    """Whether the loss changes with these weights, the noise being the same."""
+    losses = []
+    with torch.no_grad(), subject.weights.kept():
+        for factor in (1.0, 1.5):
+            for weight in weights:
+                weight.mul_(factor)
+            torch.manual_seed(0)
+            losses.append(subject.total(x).item())
+    return losses[0] != losses[1]
 
 
 def _some(names):
