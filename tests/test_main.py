@@ -36,6 +36,12 @@ def test_the_same_as_from_python(tmp_path, capsys):
     assert float(re.search(r"test ELBO: (-[\d.]+) \+-", said)[1]) == pytest.approx(history["test_elbo"][-1], abs=0.02)
 
 
+def test_the_options_of_a_model_reach_it():
+    arguments = cli.parse(["train", "--model", "conv", "--channels", "4", "8", "--latent-dim", "3", "--norm", "group"])
+    made = _options.build(arguments).architecture["arguments"]
+    assert (made["channels"], made["latent_dim"], made["norm"]) == ([4, 8], 3, "group")
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -55,6 +61,7 @@ def test_other_recipes(options, capsys):
     [
         (["--model", "conv", "--hidden", "5"], "--hidden is not an option of --model conv"),
         (["--channels", "5"], "--channels is not an option of --model mlp"),
+        (["--norm", "group"], "--norm is not an option of --model mlp"),
         (["--latent-dim", "0"], "latent_dim must be a whole number of at least 1; got 0"),
         (["--warm-up", "2"], "--warm-up must be a fraction from 0 to 1; got 2.0"),
         (["--epochs", "0"], "epochs must be a whole number of at least 1; got 0"),

@@ -445,12 +445,12 @@ MEMORY = textwrap.dedent(
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_a_training_needs_little_memory_however_large_the_file_is(file):
     with _cache.Writer(file, (3, 64, 64), {}) as writer:
-        for seed in range(12):
+        for seed in range(24):
             writer.append(pixels(1000, seed, (3, 64, 64)), np.zeros(1000, bool))
         writer.finish({"labels": []})
-    assert file.stat().st_size > 147e6
+    assert file.stat().st_size > 294e6
     done = subprocess.run([sys.executable, "-c", MEMORY, file], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 73  # MB: half of the file; 16 of it are looked at before the training
+    assert float(done.stdout) < 147  # MB: half of the file. 40 to 58 on a free machine, 77 on a busy one
 
 
 @pytest.mark.cuda

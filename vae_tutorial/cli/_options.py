@@ -16,7 +16,7 @@ _LATENT = (
     "(default: 20; for images of 32 x 32 and more 32; for --table a third of the columns, from 2 to 20; for an "
     "autoencoder 2)"
 )
-SIZES = ("latent_dim", "hidden", "channels")
+SIZES = ("latent_dim", "hidden", "channels", "norm")
 
 
 def describe_model(p):
@@ -44,6 +44,7 @@ def describe_model(p):
         default=none,
         help="channels of conv, a halving of the image each (default: 32 64; 32 64 128 256 for 64 x 64)",
     )
+    p.add_argument("--norm", choices=("group",), default=none, help="of conv: normalize its channels in groups")
 
 
 def describe_trained(p):
@@ -123,9 +124,9 @@ def model_name(arguments):
     name = arguments.model or ("conv" if getattr(arguments, "images", None) else "mlp")
     if name == "conv" and getattr(arguments, "table", None):
         raise ValueError("--model conv is for images, whose neighbours are alike; for --table give mlp or autoencoder")
-    wrong = "hidden" if name == "conv" else "channels"
-    if wrong in arguments:
-        raise ValueError(f"--{wrong} is not an option of --model {name}")
+    for wrong in ("hidden",) if name == "conv" else ("channels", "norm"):
+        if wrong in arguments:
+            raise ValueError(f"--{wrong} is not an option of --model {name}")
     return name
 
 
