@@ -108,6 +108,7 @@ mutants: $(VENV)/.test
 
 figures: $(VENV)/.test
 	$(BIN)/python tools/landing.py
+	$(BIN)/python tools/ledger_page.py
 	$(BIN)/python tools/figures.py
 
 pretrained: $(VENV)/.test

@@ -15,6 +15,8 @@ BROWSER = {"browser", "chromium", "explorer"}  # the fixtures that open one
 BUILT = Path(__file__).resolve().parents[1] / "_build" / "html"
 _started = []  # the Python processes that were started since the last look
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))  # for checkup_cases
+
 sys.addaudithook(lambda event, args: _started.append(args[1]) if event == "subprocess.Popen" else None)
 
 

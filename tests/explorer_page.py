@@ -13,8 +13,10 @@ from vae_tutorial.explorers import _base
 
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>One explorer</title>
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
-<link rel="stylesheet" href="explorers/explorers.css"></head>
-<body style="margin: 12px; font-family: sans-serif; {style}"><main><h1>One explorer</h1>{explorer}</main>
+<link rel="stylesheet" href="explorers/explorers.css">
+<style>.output {{ overflow: auto }}</style></head>
+<body style="margin: 12px; font-family: sans-serif; {style}"><main><h1>One explorer</h1><h2>It</h2>
+<div class="cell_output"><div class="output text_html">{explorer}</div></div></main>
 <script async src="explorers/page.js"></script></body></html>"""
 STYLES = {"light": "background: #fff; color: #222", "dark": "background: #121212; color: #eee"}
 
@@ -37,23 +39,24 @@ class Page:
     """``open(explorer)`` shows one; ``numbers()`` reads its table; ``call(...)`` calls a function of its module."""
 
     def __init__(self, page, wrong, folder, url):
-        self.page, self.wrong, self.folder, self.url, self.opened = page, wrong, folder, url, 0
+        self.page, self.wrong, self.folder, self.url, self.opened, self.touch = page, wrong, folder, url, 0, None
 
-    def open(self, explorer, width=760, theme="light"):
+    def open(self, explorer, width=760, theme="light", address=""):
+        assert not self.wrong, self.wrong
         markup = explorer._repr_mimebundle_()[0]["text/html"]
         self.opened += 1  # a name of its own: the server remembers what it has sent
         name = f"{self.opened}.html"
         content = PAGE.format(theme=theme, style=STYLES[theme], explorer=markup)
         (self.folder / name).write_text(content, encoding="utf-8")
         self.page.set_viewport_size({"width": width, "height": 900})
-        self.page.goto(self.url + name)
+        self.page.goto(self.url + name + address)
         self.page.wait_for_selector("[data-ready] .vx-numbers")
         return self.page
 
     def numbers(self):
         """What the table shows, by label, unrounded: floats where they are numbers."""
         rows = self.page.evaluate(
-            """() => [...document.querySelectorAll('.vx-numbers tr')]
+            """() => [...document.querySelectorAll('.vx-numbers tbody tr')]
             .map(row => [row.cells[0].textContent, row.cells[1].dataset.exact])"""
         )
         return {label: _number(value) for label, value in rows}
@@ -77,6 +80,33 @@ class Page:
         return self.page.evaluate(
             f"async a => (await import('./explorers/{module}.js')).{function}(...a)", json.loads(json.dumps(arguments))
         )
+
+    def calls(self, module, function, common, states):
+        """Call a function of a module with each of the states, to which ``common`` is added, in one go."""
+        return self.page.evaluate(
+            f"""async ([common, states]) => {{
+              const module = await import('./explorers/{module}.js');
+              return states.map(state => module.{function}({{ ...common, ...state }}));
+            }}""",
+            json.loads(json.dumps([common, states])),
+        )
+
+    def rest(self, **values):
+        """Set values, as a kernel would, and wait until the explorer has judged them."""
+        self.set(**values)
+        self.page.wait_for_timeout(400)
+
+    def finger(self, x, y, across=0, along=0, steps=6, end="touchEnd"):
+        """Put a finger down, move it in steps of so many pixels, and lift it, or let the browser take it away."""
+        self.touch = self.touch or self.page.context.new_cdp_session(self.page)
+
+        def send(kind, points):
+            self.touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        send("touchStart", [{"x": x, "y": y}])
+        for step in range(1, steps + 1):
+            send("touchMove", [{"x": x + across * step, "y": y + along * step}])
+        send(end, [])
 
 
 def _number(text):

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
-from checkup_cases.faults import FAULTS, FOLDER, SOUND, arguments_of, broken, small_digits, source
+from checkup_cases.faults import FAULTS, FOLDER, HELD_OUT, SOUND, arguments_of, broken, small_digits, source
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
@@ -55,7 +55,7 @@ def test_each_fault_is_found_by_its_gauge(case):
     assert any(one.fault.key in case.keys and one.gauge in case.gauges for one in report.found), told(report)
 
 
-# All are trained in tests/checkup_cases/matrix.py, at full size.
+# All are trained in benchmarks/checkup.py, at full size.
 @pytest.mark.parametrize(
     ("base", "steps"), [(base, 0) for base in SOUND] + [("usual", 150), ("gaussian", 150), ("batch_norm", 30)]
 )
@@ -390,7 +390,7 @@ def test_a_gauge_that_fails_says_so_and_the_others_go_on():
 
     report = examine(**sound(decode=decode))
     assert "too far" in report.not_tested["last_layer"]
-    assert "kl_uneven" in report.faults
+    assert "kl_form" in report.faults
 
 
 # Scripts and the command
@@ -454,3 +454,19 @@ def test_it_takes_seconds():
     for base in ("usual", "batch_norm"):
         report = checkup.examine_file(FOLDER / f"{base}.py")
         assert report.seconds < 30
+
+
+def test_an_attribute_is_not_taken_for_a_global_of_its_name():
+    space = {"mean": nn.Linear(3, 3), "used": nn.Linear(2, 2)}
+    exec("def loss(x):\n    return used(x).mean()", space)
+    from vae_tutorial.checkup.weights import find
+
+    assert find(space["loss"]).roots == [space["used"]]
+
+
+def test_what_was_said_falsely_of_held_out_faults_is_no_longer_said():
+    """Both sayings of the first trial: no noise where z is written over mu, an uneven KL where it has another prior."""
+    cases = {tried.fault.name: tried for tried in HELD_OUT if tried.verdict == "false"}
+    assert len(cases) == 2
+    assert examined(broken(cases["z written over mu"].fault, small=True)).faults == ("mu_overwritten",)
+    assert examined(broken(cases["a KL to N(1, I)"].fault, small=True)).faults == ("kl_form",)

@@ -32,7 +32,8 @@ def first_cell(path):
 def test_the_bootstrap_is_the_same_everywhere_but_for_imports(path):
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)[1]
     before, bootstrap, *after = first_cell(path).strip().split("\n\n")
-    condition, install = bootstrap.splitlines()
+    condition, install, *more = bootstrap.splitlines()
+    assert all(re.fullmatch(r"    %pip install -q \w+", line) for line in more)  # an optional library
     assert condition == 'if "google.colab" in sys.modules:'
     address = install.removeprefix("    %pip install -q ")
     assert colab.ADDRESS.fullmatch(address)  # that it is the right one is the business of test_repository.py

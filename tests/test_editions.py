@@ -26,6 +26,7 @@ CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
 SITE, REPOSITORY = CONFIG["html"]["baseurl"], CONFIG["repository"]["url"]
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MARKED = ROOT / "tests" / "vendor" / "marked" / "marked.umd.js"
+MATHJAX = ROOT / "tests" / "vendor" / "mathjax" / "tex-chtml.js"
 SPEC = importlib.util.spec_from_file_location("plain", ROOT / "book" / "_ext" / "plain.py")
 plain = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(plain)
@@ -95,14 +96,14 @@ def without_tags(html):
 
 @pytest.fixture(scope="module")
 def host(built, chromium):
-    """A page with marked and MathJax, which renders a list of Markdown cells."""
+    """A page with marked and MathJax, which other hosts have, that renders a list of Markdown cells."""
     blank = '<!doctype html><script>MathJax = { tex: { packages: { "[-]": ["noundefined"] } } }</script><body>'
     with serve(built, "/") as site:
         tab = chromium.new_page()
         tab.route(f"{site}blank.html", lambda route: route.fulfill(body=blank, content_type="text/html"))
         tab.goto(f"{site}blank.html")
         tab.add_script_tag(path=str(MARKED))
-        tab.add_script_tag(url=f"{site}_static/mathjax/tex-chtml.js")
+        tab.add_script_tag(path=str(MATHJAX))
         tab.evaluate("async () => { await MathJax.startup.promise }")
         yield lambda cells: tab.evaluate(RENDER, [text(cell) for cell in cells])
         tab.close()
@@ -279,13 +280,20 @@ def test_no_page_leads_to_the_source_of_a_chapter():
     assert not (HTML / "_sources").exists() or not list((HTML / "_sources" / "notebooks").glob("*"))
 
 
+CODER = 'constriction>=0.4; platform_machine != "aarch64"'  # which chapter 15 asks for
+
+
 @with_book
 def test_the_folder_says_how_to_run_and_installs_what_the_first_cell_installs():
     folder = HTML / "running"
     package = re.search(r'pip install -q "(.+)"', text(edition(CHAPTERS[0])["cells"][1]))[1]
-    assert (folder / "requirements.txt").read_text("utf-8").splitlines() == [package, "jupyterlab>=4"]
+    assert (folder / "requirements.txt").read_text("utf-8").splitlines() == [
+        package,
+        "jupyterlab>=4",
+        CODER,
+    ]
     environment = yaml.safe_load((folder / "environment.yml").read_text("utf-8"))
-    assert environment["dependencies"][-1] == {"pip": [package]}
+    assert environment["dependencies"][-1] == {"pip": [package, CODER]}
     assert {path.name for path in folder.glob("*.ipynb")} == {path.name for path in CHAPTERS}
     for name in re.findall(r"\]\((\w+\.ipynb)\)", (folder / "README.md").read_text("utf-8")):
         assert (folder / name).is_file()

@@ -1,11 +1,12 @@
 """The reparameterization explorer: its numbers are Python's, and it follows pointer, keyboard, prediction, buttons."""
 
 import math
-import random
 
+import numpy as np
 import pytest
 import torch
 import traitlets
+from scipy.stats import norm
 
 from vae_tutorial import objectives
 from vae_tutorial.explorers import ReparameterizationExplorer
@@ -66,17 +67,40 @@ def test_the_reply_is_true():
     assert exact_variances(1.0, 0.1)[0] > exact_variances(1.0, 0.5)[0]
 
 
+def by_differences(noise, mu, sigma, samples):
+    """The rows by another route: a slope of each draw's z squared, and of its log-density, as difference quotients."""
+    eps, h = np.array(noise[:samples]), 1e-4
+    z = mu + sigma * eps
+    path = ((z + h) ** 2 - (z - h) ** 2) / (2 * h)
+    score = z**2 * (norm.logpdf(z, mu + h, sigma) - norm.logpdf(z, mu - h, sigma)) / (2 * h)
+    found = {"truth": ((mu + h) ** 2 - (mu - h) ** 2) / (2 * h), "ratio": score.var(ddof=1) / path.var(ddof=1)}
+    for key, values in (("score", score), ("path", path)):
+        found |= {f"{key}_mean": values.mean(), f"{key}_std": values.std(ddof=1)}
+    return found
+
+
+def test_numbers_in_the_page_are_right_over_the_whole_range(explorer):
+    one = ReparameterizationExplorer()
+    states = [
+        {"mu": mu, "sigma": sigma, "samples": samples}
+        for mu in np.linspace(-2, 2, 9).tolist()
+        for sigma in np.geomspace(0.1, 1.5, 7).tolist()
+        for samples in (2, 3, 50, 199, 200)
+    ]
+    reaches = explorer.calls("reparameterization", "reach", {}, states)
+    found = explorer.calls("reparameterization", "numbers", one.state(), states)
+    for state, reach, numbers in zip(states, reaches, found, strict=True):
+        assert numbers == pytest.approx(by_differences(one.noise, **state), rel=1e-5, abs=1e-5), state
+        # The lower picture has room for the truth and three standard deviations, and holds while sigma moves.
+        assert reach >= 2 * abs(state["mu"]) + 3 * exact_variances(state["mu"], state["sigma"])[0] ** 0.5
+        assert reach == next(r for s, r in zip(states, reaches, strict=True) if s["mu"] == state["mu"])
+
+
 def test_javascript_agrees_with_python(explorer):
-    rng = random.Random(0)
-    for _ in range(25):
-        values = {"mu": rng.uniform(-2, 2), "sigma": rng.uniform(0.1, 1.5), "samples": rng.randint(2, 200)}
+    for values in ({}, {"mu": -2, "sigma": 0.1, "samples": 2}, {"mu": 2, "sigma": 1.5, "samples": 200}):
         widget = ReparameterizationExplorer(**values)
-        assert explorer.call("reparameterization", "numbers", widget.state()) == pytest.approx(
-            widget.numbers(), rel=1e-5, abs=1e-5
-        )
-        # The lower picture has room for the truth and three standard deviations.
-        needed = 2 * abs(values["mu"]) + 3 * exact_variances(values["mu"], values["sigma"])[0] ** 0.5
-        assert explorer.call("reparameterization", "reach", values) >= needed
+        found = explorer.call("reparameterization", "numbers", widget.state())
+        assert found == pytest.approx(widget.numbers(), rel=1e-5, abs=1e-5)
 
 
 def table_is_pythons(explorer):
@@ -94,7 +118,7 @@ def test_keyboard_and_buttons(explorer):
     assert explorer.get("mu") == pytest.approx(0.5)
     page.get_by_role("slider", name="σ, width of q").press("Home")
     assert explorer.get("sigma") == pytest.approx(0.1)
-    draws = page.get_by_role("slider", name="number of draws")
+    draws = page.get_by_role("slider", name="draws")
     draws.press("ArrowRight")
     assert explorer.get("samples") == 51
     table_is_pythons(explorer)
@@ -102,11 +126,11 @@ def test_keyboard_and_buttons(explorer):
     assert explorer.get("samples") == 200
     assert "pathwise" in draws.get_attribute("aria-valuetext")
     table_is_pythons(explorer)
-    page.get_by_role("button", name="z is the noise").click()
+    page.get_by_role("button", name="z = ε").click()
     assert [explorer.get("mu"), explorer.get("sigma")] == [0, 1]
     table_is_pythons(explorer)
-    page.get_by_role("button", name="as in the chapter").click()
-    assert [explorer.get("mu"), explorer.get("sigma")] == [1, 0.5]
+    page.get_by_role("button", name="reset").click()
+    assert [explorer.get("mu"), explorer.get("sigma"), explorer.get("samples")] == [1, 0.5, 50]
     table_is_pythons(explorer)
 
 
@@ -117,7 +141,7 @@ def test_pointer_moves_mu(explorer):
     def at(value):
         return upper["x"] + 14 + (value + 6) / 12 * (upper["width"] - 28)
 
-    page.mouse.move(at(1.0), upper["y"] + 156)
+    page.mouse.move(at(1.0), upper["y"] + 128)
     page.mouse.down()
     page.mouse.move(at(-1.5), upper["y"] + 150, steps=5)
     assert explorer.get("mu") == pytest.approx(-1.5, abs=0.02)

@@ -121,7 +121,7 @@ def test_stand_in(monkeypatch):
 def test_keyboard_moves_and_only_what_changed_is_painted(explorer, widget):
     page = explorer.open(widget)
     page.evaluate("document.querySelectorAll('.vx-picture canvas').forEach(c => c.kept = true)")
-    slider = page.get_by_role("slider", name="beta")
+    slider = page.get_by_role("slider", name="β")
     slider.focus()
     for number, key in ((4, "ArrowRight"), (9, "End"), (0, "Home"), (1, "ArrowRight")):
         page.keyboard.press(key)
@@ -140,17 +140,9 @@ def test_keyboard_moves_and_only_what_changed_is_painted(explorer, widget):
             assert f"beta {BETAS[number]:g}, as probabilities" in canvas.get_attribute("aria-label")
             assert canvas.evaluate("c => c.kept")  # the same canvas: repainted, not made anew
         asleep = sum(kl < 0.01 for kl in widget.unit_kls[number])
-        assert page.locator(".vx-picture svg").nth(1).get_by_text("×").count() == asleep
+        assert page.locator(".vx-units").get_by_text("×").count() == asleep
         assert page.locator(".vx-bar").count() == 10 - asleep
     assert all(len(svg.get_attribute("aria-label")) > 40 for svg in page.locator(".vx-picture svg").all())
-
-
-def test_a_phone_has_rows_of_five(explorer, widget):
-    page = explorer.open(widget, 360)
-    pairs, samples = canvases(page)
-    assert digit(pairs, 1, 2) == inks(widget.originals, 6)
-    assert digit(pairs, 1, 3) == inks(widget.images, 20 * BETAS.index(1) + 6)
-    assert digit(samples, 4, 1) == inks(widget.images, 20 * BETAS.index(1) + 19)
 
 
 def test_pointer_takes_the_nearest(explorer, widget):
@@ -172,26 +164,19 @@ def test_pointer_takes_the_nearest(explorer, widget):
     assert explorer.get("beta") == 0.1
 
 
-def test_prediction_is_answered_after_a_move(explorer, widget):
-    page = explorer.open(widget)
-    reply = page.get_by_role("status")
-    page.get_by_label("It gets worse").check()
-    assert reply.inner_text().startswith("Now move beta")
-    page.get_by_role("slider", name="beta").press("Home")
-    assert reply.inner_text().startswith("Yes, by ")
-
-
 def test_redraws_fast(explorer, widget):
     page = explorer.open(widget)
     milliseconds = page.evaluate(
-        """() => {
+        """async () => {
           const { explorer } = document.querySelector('[data-explorer]');
-          const times = explorer.get('betas').map(beta => {
+          const times = [];
+          for (const beta of explorer.get('betas')) {
             const start = performance.now();
             explorer.set('beta', beta);
+            await null; // it draws once for several values
             document.body.getBoundingClientRect();
-            return performance.now() - start;
-          });
+            times.push(performance.now() - start);
+          }
           return Math.min(...times); // of a busy machine: the rest is waiting for others
         }"""
     )

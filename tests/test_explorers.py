@@ -17,6 +17,8 @@ from explorer_page import STYLES, explorer_page
 from vae_tutorial import explorers
 from vae_tutorial.explorers import _base
 
+HEIGHT = 620  # pixels: what a laptop of 768 lines shows of a page
+
 pytestmark = pytest.mark.filterwarnings("ignore::vae_tutorial.data.StandInWarning")
 
 LAYOUT = """() => [...document.querySelectorAll('.vx *')].filter(e => {
@@ -33,10 +35,23 @@ OVERLAPS = """() => {
   const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
   return boxes.flatMap(([t, a], i) => boxes.slice(i + 1).filter(([, b]) => !apart(a, b)).map(([u]) => [t, u]));
 }"""
-# Renders the module of the page's explorer for a model that counts, and says how many listeners it leaves behind.
-LEFT_BEHIND = """async () => {
+# Places that a finger may come down on: of the pictures, but for handles, and of the sliders.
+SPOTS = """top => {
+  scrollTo(0, top);
+  const all = [...document.querySelectorAll('.vx-picture :is(svg[role=img], canvas[role=img]), .vx input')];
+  return all.flatMap(e => {
+  const box = e.getBoundingClientRect();
+  return [[0.3, 0.3], [0.7, 0.5], [0.5, 0.8]].map(([a, b]) => [box.left + a * box.width, box.top + b * box.height]);
+}).filter(([x, y]) => {
+  const e = y > 0 && y < innerHeight ? document.elementFromPoint(x, y) : null;
+  return e?.closest('.vx-picture, .vx-slider') && !e.closest('[data-grip]');
+  });
+}"""
+# Renders a module, the one text that Jupyter gets, for a model that counts; how many listeners does it leave behind?
+LEFT_BEHIND = """async text => {
   const host = document.querySelector('[data-explorer]');
-  const { default: explorer } = await import(`./explorers/${host.dataset.explorer}.js`);
+  const address = URL.createObjectURL(new Blob([text], { type: 'text/javascript' }));
+  const { default: explorer } = await import(address);
   const heard = [];
   const model = {
     get: key => host.explorer.get(key), set() {}, save_changes() {},
@@ -45,6 +60,7 @@ LEFT_BEHIND = """async () => {
   };
   const el = document.body.appendChild(document.createElement('div'));
   const stop = await explorer.render({ model, el });
+  if (!el.querySelector('.vx-numbers td[data-exact]')) throw Error('it is not drawn');
   const most = heard.length;
   stop();
   el.remove();
@@ -55,6 +71,18 @@ LEFT_BEHIND = """async () => {
 @pytest.fixture(scope="module", params=list(explorers._HOMES))
 def widget(request):
     return getattr(explorers, request.param)()
+
+
+@pytest.fixture(scope="module")
+def explorer(chromium, tmp_path_factory):
+    """One page for all of this module's questions."""
+    with explorer_page(chromium, tmp_path_factory.mktemp("explorers")) as page:
+        yield page
+
+
+def plain(text):
+    """As a reader sees it."""
+    return re.sub("[*~]", "", text)
 
 
 def test_bundle(widget):
@@ -103,24 +131,33 @@ def test_in_colab_the_widget_is_left_to_colab(widget, monkeypatch):
     assert calls == [1]
 
 
-@pytest.mark.parametrize("theme", STYLES)
-@pytest.mark.parametrize("width", [360, 1200])
-def test_page(explorer, widget, width, theme):
-    page = explorer.open(widget, width, theme)
-    assert page.evaluate(LAYOUT) == []
-    assert page.evaluate(SMALL) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    # The table shows what Python computes.
+def test_page(explorer, widget):
+    page = explorer.open(widget, 360)
+    for width, theme in ((360, "light"), (360, "dark"), (712, "dark"), (1200, "light")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
+        page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert page.evaluate(LAYOUT) == []
+        assert page.evaluate(SMALL) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # The table shows what Python computes, rounded.
     found, wanted = explorer.numbers(), widget.numbers()
-    for key, label, *_ in widget.rows:
-        assert found[label] == pytest.approx(wanted[key], rel=1e-4, abs=1e-4), label
+    shown = page.locator(".vx-numbers tbody td:nth-child(2)").all_inner_texts()
+    for (key, label, *digits), text in zip(widget.rows, shown, strict=True):
+        assert found[plain(label)] == pytest.approx(wanted[key], rel=1e-4, abs=1e-4), label
+        assert text == f"{found[plain(label)]:.{digits[0] if digits else 3}f}".replace("-", "−")
     # Whatever can be moved has a name, and every picture says in words what it shows.
-    for control in page.locator(".vx :is(input, button, [tabindex])").all():
+    for control in page.locator(".vx :is(input, button, summary, [tabindex])").all():
         assert control.evaluate(
             "e => e.computedName ?? e.labels?.[0]?.textContent ?? e.ariaLabel ?? e.textContent"
         ).strip()
     for picture in page.locator(".vx-picture > :is(svg, canvas)").all():
         assert len(picture.get_attribute("aria-label")) > 20
+    # Letters of mathematics are letters, and no marks are left.
+    assert not re.search(r"[*~]|\|\||_", page.locator(".vx").inner_text())
+    assert page.get_by_role("heading", level=3).inner_text() == plain(widget.title)
+    labels = page.locator(".vx, .vx [aria-label]").evaluate_all("all => all.map(e => e.ariaLabel)")
+    assert not re.search(r"[*~]", " ".join(labels))
 
 
 def test_unknown_names_are_refused(widget):
@@ -169,7 +206,7 @@ def test_labels_of_the_static_picture_are_apart(explorer, widget):
 
 def test_a_second_look_hears_nothing_of_the_first(explorer, widget):
     page = explorer.open(widget)
-    most, left = page.evaluate(LEFT_BEHIND)
+    most, left = page.evaluate(LEFT_BEHIND, widget._esm)
     assert most > 5
     assert left == []
     # Words that Python sets later are shown, and what a reader moves still moves.
@@ -182,41 +219,176 @@ def test_a_second_look_hears_nothing_of_the_first(explorer, widget):
 
 def test_a_finger_that_scrolls_moves_nothing(explorer, widget):
     page = explorer.open(widget, width=390)
-    page.add_style_tag(content="body { padding-bottom: 900px }")
-    page.get_by_role("radio").first.check()
-    picture = page.locator(".vx-picture :is(svg, canvas)").last
-    picture.scroll_into_view_if_needed()
-    box = page.locator(".vx-picture svg[role=img]").first.bounding_box()
-    x, y = box["x"] + 0.7 * box["width"], box["y"] + 40
-    page.evaluate(f"window.scrollBy(0, {y - 600})")
-    y = page.locator(".vx-picture svg[role=img]").first.bounding_box()["y"] + 40
-    before, top = explorer.numbers(), page.evaluate("scrollY")
-    touch = page.context.new_cdp_session(page)
+    page.add_style_tag(content="body { padding: 500px 0 900px }")
+    page.locator(".vx-predict button").first.click()
+    moved = tuple(
+        page.evaluate(
+            "module => import(module).then(m => Object.keys(m.default.moves))", f"./explorers/{widget.module}.js"
+        )
+    )
 
-    def finger(*places):
-        for n, (a, b) in enumerate(places):
-            kind = "touchMove" if n else "touchStart"
-            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b}]})
-        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    def state():
+        return [explorer.get(key) for key in moved]
 
-    finger(*[(x + step, y - 25 * step) for step in range(9)])
-    assert page.evaluate("scrollY") > top + 50
-    assert explorer.numbers() == before
-    assert page.get_by_role("status").inner_text() == widget.task  # it is not answered yet
-    page.evaluate(f"window.scrollTo(0, {top})")
-    finger(*[(x - 20 * step, y + step) for step in range(6)])
-    assert explorer.numbers() != before
+    first, top = state(), page.locator(".vx-body").evaluate("e => e.getBoundingClientRect().top + scrollY - 100")
+    spots = page.evaluate(SPOTS, top)
+    assert len(spots) >= 9
+    for x, y in spots:  # of pictures and sliders
+        page.evaluate("top => scrollTo(0, top)", top)
+        explorer.finger(x, y, 1, -25, 8)
+        assert page.evaluate("scrollY") > top + 50, (x, y)
+        assert state() == first, (x, y)
+    page.wait_for_timeout(400)
+    assert page.get_by_role("status").inner_text() == plain(widget.task)  # it is not answered yet
+    # What moves it stays in sight, below the picture.
+    page.evaluate("top => scrollTo(0, top)", top)
+    held = page.locator(".vx-held").bounding_box()
+    assert held["y"] + held["height"] <= 901
+    assert held["height"] < 400
+    # Sideways it moves what it is on.
+    page.evaluate("top => scrollTo(0, top)", top)
+    box = page.locator(".vx-picture svg[role=img]").last.bounding_box()
+    if widget.module != "trade_off":
+        box = page.locator(".vx-picture svg[role=img]").first.bounding_box()
+    if widget.module != "entropy":  # whose bars go up and down
+        place = box["x"] + 0.8 * box["width"], box["y"] + 60
+        explorer.finger(*place, -20, 1, end="touchCancel")  # taken away, it has moved nothing
+        assert state() == first
+        explorer.finger(*place, -20, 1)
+        assert state() != first
+    page.get_by_role("button", name="reset").click()
+    assert state() == first
+    page.evaluate("top => scrollTo(0, top)", top)
+    thumb = page.get_by_role("slider").first.bounding_box()
+    x = thumb["x"] + thumb["width"] * page.get_by_role("slider").first.evaluate(
+        "e => (e.value - e.min) / (e.max - e.min)"
+    )
+    explorer.finger(x, thumb["y"] + thumb["height"] / 2, 6, 0)
+    assert state() != first
 
 
-def test_prediction_is_answered_after_a_move(explorer, widget):
-    for label, answer in widget.choices:
-        page = explorer.open(widget)
-        reply = page.get_by_role("status")
-        assert reply.inner_text() == ""
-        page.get_by_label(label, exact=True).check()
-        assert reply.inner_text() == widget.task
-        page.get_by_role("slider").first.press("ArrowRight")
-        assert reply.inner_text() == answer
+# What shows each explorer's answer: values in their order; what does not show it yet.
+SHOWN = {
+    "entropy": ([{"weights": [8.167, 0, 2.782, 4.253, 12.702, 2.228]}], {"weights": [1, 0, 0, 0, 0, 0]}),
+    "kl": ([{"mean": 2.5, "std": 0.7}], {"mean": -2.5, "std": 0.7}),
+    "elbo": (["best", {"mean": 0, "std": 1}], {"mean": 0.52}),
+    "reparameterization": ([{"sigma": 0.1}], {"mu": -1}),
+    "latent": ([{"z1": -3.5, "z2": 3.5}, {"z1": -0.15, "z2": 1.7}, {"z1": 1.2, "z2": -1.2}], {"shown": 4}),
+    "trade_off": ([{"beta": 0.1}], {"beta": 0.5}),
+}
+
+
+def shown(widget):
+    steps, other = SHOWN[widget.module]
+    if widget.module == "elbo":
+        steps = [dict(zip(("mean", "std"), widget.points["curved"][1]["best"], strict=True)), steps[1]]
+    return steps, other
+
+
+def test_prediction_is_answered_by_the_evidence(explorer, widget):
+    if widget.module == "latent" and len(widget.labels) < 1900:
+        pytest.skip("the places are those of MNIST's codes, which are not here")
+    page = explorer.open(widget, 712)
+    reply, table = page.get_by_role("status"), page.locator(".vx-numbers")
+    steps, other = shown(widget)
+    explorer.rest(**steps[-1])  # moved before a choice: nothing is said
+    assert reply.inner_text() == ""
+    page.get_by_role("button", name="reset").click()
+    choices = page.locator(".vx-predict button")
+    assert choices.all_inner_texts() == [plain(label) for label, _ in widget.choices]
+    choices.first.click()
+    assert reply.inner_text() == plain(widget.task)
+    assert page.locator(".vx-predict").bounding_box()["height"] < 45  # one line
+    replies = [plain(text) for _, text in widget.choices]
+    for values in [other, *steps[:-1]]:
+        explorer.rest(**values)
+        assert not any(text in reply.inner_text() for text in replies)
+        assert page.locator(".vx-done").count() == 0
+    if widget.module in ("entropy", "reparameterization"):
+        page.get_by_role("button", name="reset").click()
+    explorer.rest(**steps[-1])
+    assert reply.inner_text().startswith(replies[0])
+    marked = page.locator(".vx-numbers.vx-done .vx-mark th").all_inner_texts()
+    assert 0 < len(marked) < len(widget.rows) or len(widget.rows) == 2
+    # The change that the table shows is that of its numbers.
+    if table.evaluate("e => e.matches('.vx-compared')"):
+        assert "since" in table.locator("thead").inner_text()
+        assert re.search(r"[1-9]", page.locator(".vx-mark td").last.inner_text())
+    # Everything in sight on a laptop.
+    assert page.locator(".vx").bounding_box()["height"] <= HEIGHT
+    for text, choice in zip(replies, choices.all(), strict=True):  # who looks again is answered at once
+        page.locator(".vx-predict summary").click()
+        choice.click()
+        assert reply.inner_text().startswith(text)
+        assert page.locator(".vx").bounding_box()["height"] <= HEIGHT
+
+
+def test_keyboard_alone(explorer, widget):
+    """Every control is reached by Tab, in the order of the page; a choice is made, and what moves is moved."""
+    page = explorer.open(widget)
+    names = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        kind = page.evaluate("e => document.activeElement.closest('.vx') && document.activeElement.tagName")
+        if not kind:
+            break
+        names.append(kind)
+    assert names[0] == "SUMMARY"
+    wanted = page.locator(".vx :is(input, button, summary, [tabindex='0'])").count()
+    assert len(names) == wanted
+    page.locator(".vx-predict summary").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"  # the choice is folded, the focus is not lost
+    assert page.get_by_role("status").inner_text() == plain(widget.task)
+    for control in page.get_by_role("slider").all():
+        before = explorer.numbers()
+        control.focus()
+        page.keyboard.press("ArrowLeft")
+        assert explorer.numbers() != before
+
+
+# What the address may say of each explorer, and what it must not.
+ADDRESSES = {
+    "entropy": ({"weights": [0.1, 0.2, 0.3, 0.25, 0.15, 0]}, ["weights=1,2,3", "weights=0,0,0,0,0,0", "weights=a"]),
+    "kl": ({"mean": -2.35, "std": 4.1}, ["mean=7", "mean=", "std=0.1", "std=NaN"]),
+    "elbo": (
+        {"mean": 1.5, "std": 0.25, "decoder": "straight", "point": 2},
+        ["mean=Infinity", "std=0", "decoder=bent", "point=3", "point=1.5"],
+    ),
+    "reparameterization": ({"mu": -1.5, "sigma": 0.2, "samples": 120}, ["mu=3", "sigma=x", "samples=2.5", "samples=1"]),
+    "latent": ({"z1": 1.23, "z2": -4, "shown": 7, "map": True}, ["z1=5", "shown=10", "map=maybe"]),
+    "trade_off": ({"beta": 10}, ["beta=4", "beta=1e9"]),
+}
+
+
+def test_state_in_the_address(explorer, widget):
+    values, bad = ADDRESSES[widget.module]
+    page = explorer.open(widget)
+    page.evaluate("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }")
+    first = {key: explorer.get(key) for key in values}
+    explorer.set(**values)
+    page.get_by_role("button", name="copy link").click()
+    page.get_by_role("button", name="copied").wait_for()
+    address = page.evaluate("location.hash")
+    assert page.evaluate("window.copied") == page.url
+    assert address.startswith(f"#explorer-{widget.module.replace('_', '-')}?")
+    # Another page with this address begins there, with the explorer in sight; "reset" still means the beginning.
+    page = explorer.open(widget, 760, "light", address)
+    assert {key: explorer.get(key) for key in values} == values
+    found, wanted = explorer.numbers(), type(widget)(**values).numbers()
+    for key, label, *_ in widget.rows:
+        assert found[plain(label)] == pytest.approx(wanted[key], rel=1e-4, abs=1e-4), label
+    page.get_by_role("button", name="reset").click()
+    assert {key: explorer.get(key) for key in values} == first
+    # A link in the page itself is followed as well; what cannot be is passed over, without an error.
+    for text in [*bad, "constructor=1", "__proto__=1", "unknown=1", "%E0%A4%A", "&&=;"]:
+        page.evaluate("hash => (location.hash = hash)", address)
+        page.wait_for_function("hash => location.hash === hash", arg=address)
+        page.evaluate("hash => (location.hash = hash)", f"#explorer-{widget.module.replace('_', '-')}?{text}")
+        page.wait_for_timeout(30)
+        assert {key: explorer.get(key) for key in values} == first, text
+    assert not explorer.wrong
 
 
 def test_without_scripts(chromium, widget, tmp_path):
@@ -227,9 +399,9 @@ def test_without_scripts(chromium, widget, tmp_path):
         page.set_content(f"<!doctype html><html><body>{css}{widget._repr_mimebundle_()[0]['text/html']}</body></html>")
         assert page.locator(".vx-static :is(svg, img)").first.bounding_box()["width"] > 200
         shown = page.locator(".vx-static").inner_text()
-        assert widget.title in shown
+        assert plain(widget.title) in shown
         for _, label, *_ in widget.rows:
-            assert label in shown
+            assert plain(label) in shown
     finally:
         context.close()
 
@@ -238,35 +410,34 @@ def test_accessibility(explorer, widget):
     axe = Path(os.environ.get("AXE_CORE") or "node_modules/axe-core/axe.min.js")
     if not axe.is_file():
         pytest.skip("axe-core not found: npm install axe-core, or set AXE_CORE to the path of axe.min.js")
+    page = explorer.open(widget, 712)
+    page.add_script_tag(path=axe)
+    page.locator(".vx-predict button").first.click()
+    for step in shown(widget)[0]:
+        explorer.rest(**step)
     for theme in STYLES:
-        page = explorer.open(widget, 760, theme)
-        page.add_script_tag(path=axe)
+        page.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
+        page.evaluate("style => (document.body.style.cssText = style)", STYLES[theme])
         violations = page.evaluate("axe.run()")["violations"]
         assert [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in violations] == [], theme
 
 
 def test_shared_arithmetic(explorer):
     import torch
-    from scipy.stats import kstest
 
     from vae_tutorial import information
 
     generator = torch.Generator().manual_seed(0)
     for _ in range(10):
-        p, q = (torch.rand(6, generator=generator, dtype=torch.float64).square() for _ in "pq")
-        p, q = p / p.sum(), q / q.sum()
+        p = torch.rand(6, generator=generator, dtype=torch.float64).square()
+        p = p / p.sum()
         assert explorer.call("shared", "entropy", p.tolist()) == pytest.approx(information.entropy(p).item(), abs=1e-9)
-        kl = information.kl_divergence(p, q).item()
-        assert explorer.call("shared", "kl", p.tolist(), q.tolist()) == pytest.approx(kl, abs=1e-9)
         a, b, s, t = (torch.rand(4, generator=generator, dtype=torch.float64) + 0.3).tolist()
         two = [torch.tensor([v], dtype=torch.float64) for v in (a, s, b, t)]
         wanted = information.gaussian_kl(two[0], 2 * two[1].log(), two[2], 2 * two[3].log()).item()
         assert explorer.call("shared", "gaussianKL", a, s, b, t) == pytest.approx(wanted, abs=1e-9)
     assert explorer.call("shared", "entropy", [1.0, 0.0]) == 0
     assert explorer.call("shared", "logSumExp", [-1000.0, -1001.0]) == pytest.approx(-1000 + 0.3132617)
-    draws = explorer.call("shared", "normals", 4000, 3)
-    assert kstest(draws, "norm").pvalue > 0.001
-    assert draws == explorer.call("shared", "normals", 4000, 3)
 
 
 def test_a_broken_explorer_leaves_its_picture(chromium, tmp_path):

@@ -2,12 +2,17 @@
 
 import json
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import scipy.stats
 import torch
 
 from vae_tutorial import data, ledger
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
+import ledger_page
 
 pytestmark = pytest.mark.filterwarnings("ignore::vae_tutorial.data.StandInWarning")
 N = 10_000
@@ -97,3 +102,9 @@ def test_the_floor_is_the_mean_entropy_of_the_coins():
     assert (floor.nats, floor.stderr) == pytest.approx((each.mean(), scipy.stats.sem(each)), abs=1e-4)
     assert floor.key not in {row.key for row in ledger.rows()}
     assert all(row.nats > floor.nats for row in ledger.rows())
+
+
+def test_the_page_has_the_numbers_of_ledger_cards_and_results():
+    assert ledger_page.PAGE.read_text("utf-8") == ledger_page.text(), "run tools/ledger_page.py, do not edit its tables"
+    for row in [*ledger.rows(), ledger.floor()]:
+        assert f"{row.nats:.1f} ± {row.stderr:.1f} | {row.model} |" in ledger_page.text()

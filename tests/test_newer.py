@@ -95,7 +95,12 @@ def test_what_fails_in_the_browser_is_found(chromium, sites):
     bad = '<img src="none.png" alt="none"><script>console.error("no such function")</script></article>'
     (sites[1] / NAME).write_text(PAGE.replace("</article>", bad), "utf-8")
     found = newer.broken(chromium, sites[1], "/course/")
-    for line in ("status 404", "console error: no such function", "MathJax set 0 of 1", "a picture that does not load"):
+    for line in (
+        "status 404",
+        "console error: no such function",
+        "0 of 1 formulas are set",
+        "a picture that does not load",
+    ):
         assert any(entry.startswith(f"{NAME}: {line}") for entry in found), found
     (sites[1] / NAME).write_text(PAGE.replace(EQUATION, ""), "utf-8")
     assert newer.broken(chromium, sites[1], "/course/") == []

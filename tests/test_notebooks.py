@@ -531,6 +531,17 @@ def same_log_mean(theirs, _):
     assert torch.allclose(theirs(weights.log()), weights.mean(0).log())
 
 
+def same_nll(theirs, _):
+    weights = torch.rand(50, 3, generator=torch.Generator().manual_seed(0)).double()
+    assert torch.allclose(theirs(weights.log()), -weights.mean(0).log().mean())
+
+
+def same_forger(theirs, _):
+    """Of 3 images and 784 pixels, by the binomial formula without logarithms."""
+    d = torch.tensor([[0.0, 2.0, 5.0], [1.0, 1.0, 3.0]]).double()
+    assert torch.allclose(theirs(d, 0.1), (0.1**d * 0.9 ** (784 - d)).mean(1).log())
+
+
 def same_own_units(theirs, _):
     """No counterpart in the package: a Gaussian of the standardized row, and of the row itself."""
     x, mean, scale = torch.randn(6, 4).double(), torch.randn(4).double(), 0.1 + 5 * torch.rand(4).double()
@@ -656,6 +667,127 @@ def same_loss(theirs, _):
         assert torch.allclose(theirs(x, mean, kl), ours, rtol=1e-4)
 
 
+def owned(symbol, edges):
+    """The numbers that belong to a symbol, by counting: those whose last digit, in base edges[-1], is its own."""
+    return [n for n in range(2000) if edges[symbol] <= n % edges[-1] < edges[symbol + 1]]
+
+
+class Stranger(torch.nn.Module):
+    """A VAE of the package with the calls of chapter 14."""
+
+    def __init__(self, model, cut=False):
+        super().__init__()
+        self.model, self.cut = model, cut
+
+    def forward(self, x):
+        mu, logvar = self.encode(x)
+        z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+        return self.model.decode(z.detach() if self.cut else z), mu, logvar
+
+    def encode(self, x):
+        return self.model.encode(x)
+
+    def decode(self, z):
+        return self.model.decode(z)
+
+    def pixels(self, logits, x):
+        return -likelihoods.Bernoulli().log_prob(x, logits)
+
+    def kl(self, mu, logvar):
+        return information.gaussian_kl(mu, logvar)
+
+    def reparameterize(self, mu, logvar):
+        return torch.distributions.Normal(mu, torch.exp(0.5 * logvar)).rsample()
+
+    def loss(self, logits, x, mu, logvar):
+        return (self.pixels(logits, x) + self.kl(mu, logvar)).mean()
+
+
+def same_price(theirs, _):
+    """Minus the package's ELBO, with the same noise or over many images."""
+    torch.manual_seed(0)
+    model, x = models.MLPVAE(latent_dim=3, hidden=(8,)), torch.rand(2000, 1, 28, 28).round()
+    theirs.__globals__["Sound"] = Stranger
+    torch.manual_seed(1)
+    found = torch.as_tensor(theirs(Stranger(model), x)).item()
+    torch.manual_seed(1)
+    assert abs(found + objectives.elbo(model, x).elbo.mean().item()) < 1e-2
+
+
+def same_training(theirs, _):
+    x = (255 * torch.rand(1, 1, 28, 28).round()).byte().expand(300, -1, -1, -1).contiguous()
+    model, losses = theirs(lambda: Stranger(models.MLPVAE(latent_dim=3, hidden=(20,))), x / 255, epochs=9, lr=1e-2)
+    torch.manual_seed(0)
+    ours = models.MLPVAE(latent_dim=3, hidden=(20,))
+    training.fit(ours, x, epochs=9, batch_size=100, lr=1e-2, progress=False)
+    ends = [objectives.elbo(one, x / 255).elbo.mean() for one in (model.model, ours)]
+    assert len(losses) == 27
+    assert losses[0] > 500
+    assert abs(ends[0] - ends[1]) < 25
+
+
+def same_reaches(theirs, _):
+    model, x = models.MLPVAE(latent_dim=3, hidden=(8,)), torch.rand(4, 1, 28, 28).round()
+    assert theirs(Stranger(model), x)
+    assert not theirs(Stranger(model, cut=True), x)
+
+
+def same_width(theirs, _):
+    for factor, logvar in ((1, -3), (0.3, 2)):
+        found = theirs(lambda mu, v, s=factor: torch.distributions.Normal(mu, s * torch.exp(v / 2)).sample(), logvar)
+        assert abs(found - factor) < 0.02
+
+
+def same_own_bce(theirs, _):
+    for logit, x in ((-3, 1), (2, 0), (5, 1)):
+        ours = -torch.distributions.Bernoulli(logits=torch.tensor(float(logit))).log_prob(torch.tensor(float(x)))
+        assert abs(theirs(logit, x) - ours) < 1e-4
+
+
+EDGES = ([0, 5, 8, 10], [0, 1, 16], [0, 3, 3, 7])
+
+
+def same_push(theirs, _):
+    for edges in EDGES:
+        for k in range(len(edges) - 1):
+            assert [theirs(s, k, edges) for s in range(len(owned(k, edges)))] == owned(k, edges)
+
+
+def same_pop(theirs, _):
+    """From edges, or from the list of shares."""
+    for edges in EDGES:
+        shares = np.diff(edges).tolist()
+        told = edges if "edges" in inspect.signature(theirs).parameters else shares
+        for k in range(len(shares)):
+            assert [theirs(n, told) for n in owned(k, edges)] == [(s, k) for s in range(len(owned(k, edges)))]
+
+
+def same_coder(theirs, scope):
+    """What one puts on the stack the other takes off, one symbol after the other, last in, first out."""
+    tables, symbols = [*EDGES, [0, 2, 3]], [2, 1, 0, 1]
+    one_by_one = 5
+    for symbol, edges in zip(reversed(symbols), reversed(tables), strict=True):
+        one_by_one = owned(symbol, edges)[one_by_one] if one_by_one < 100 else scope["push"](one_by_one, symbol, edges)
+    assert scope["push_all"](5, symbols, tables) == one_by_one
+    assert scope["pop_all"](one_by_one, tables) == (5, symbols)
+
+
+def same_bits_back(theirs, scope):
+    """Any z that the posterior's table may choose: the stack is longer by its bill, and comes back whole."""
+    prior, pixels, q = [[0, 2, 5]], [[[0, 1, 4]], [[0, 3, 4]]], {0: [[0, 3, 7]], 1: [[0, 5, 6]]}
+    bill = {}
+    for x in (0, 1):
+        for z in (0, 1):
+            below = scope["push"](10**40, z, q[x][0])  # a stack that gives this z
+            above = scope["send"](below, [x], lambda x: q[x[0]], lambda z: pixels[z[0]], prior)
+            assert scope["receive"](above, lambda x: q[x[0]], lambda z: pixels[z[0]], prior) == (below, [x])
+            p_z, p_x, q_z = (
+                np.diff(table)[k] / table[-1] for table, k in ((prior[0], z), (pixels[z][0], x), (q[x][0], z))
+            )
+            bill[x, z] = math.log(above) - math.log(below), math.log(q_z / p_z / p_x)
+    assert np.allclose(*zip(*bill.values(), strict=True), atol=1e-9)
+
+
 COUNTERPARTS = {
     **{
         n: same_information(n) for n in ("surprisal", "entropy", "cross_entropy", "huffman_lengths", "gaussian_entropy")
@@ -684,6 +816,8 @@ COUNTERPARTS = {
     "slant": same_slant,
     "continuous_bernoulli_log_mass": same_continuous_bernoulli_log_mass,
     "log_mean": same_log_mean,
+    "nll": same_nll,
+    "forger": same_forger,
     "ess": same_ess,
     "own_units": same_own_units,
     "sum_of_squares": same_sum_of_squares,
@@ -701,6 +835,20 @@ COUNTERPARTS = {
     "log_prob": same_bernoulli,
     "elbo(x, logits, mu, logvar)": same_elbo_from_logits,
     "loss": same_loss,
+    "cost": same_price,
+    "reported": same_price,
+    "audited": same_price,
+    "train": same_training,
+    "reaches": same_reaches,
+    "width": same_width,
+    "own_bce": same_own_bce,
+    "push": same_push,
+    "pop": same_pop,
+    "take": same_pop,
+    "push_all": same_coder,
+    "pop_all": same_coder,
+    "send": same_bits_back,
+    "receive": same_bits_back,
 }
 
 

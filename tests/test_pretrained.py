@@ -16,11 +16,11 @@ BETAS = [0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 20]
 
 
 def test_names():
-    assert pretrained.names() == ["mlp", "conv", "mlp-2d", *(f"beta-{beta:g}" for beta in BETAS)]
+    assert pretrained.names() == ["mlp", "conv", "burda2016-vae", "mlp-2d", *(f"beta-{beta:g}" for beta in BETAS)]
     assert [pretrained.recipe(f"beta-{beta:g}")["beta"] for beta in BETAS] == BETAS
     assert pretrained.command("conv") == "python -m vae_tutorial pretrained conv"
     for ask in (pretrained.load, pretrained.card, pretrained.recipe, pretrained.command):
-        with pytest.raises(ValueError, match=r"name must be one of mlp, conv, mlp-2d.*got 'resnet'"):
+        with pytest.raises(ValueError, match=r"name must be one of mlp, conv, burda2016-vae, mlp-2d.*got 'resnet'"):
             ask("resnet")
 
 

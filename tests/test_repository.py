@@ -291,7 +291,7 @@ REGISTRIES = re.compile(
 MACHINE_PATHS = re.compile(
     r"(?:(?<![\w.:/+=-])|(?<=file://))(?:/(?:w[o]rk|r[o]ot|h[o]me|U[s]ers|tmp/ipykernel\w*)/|[A-Z]:\\+U[s]ers\\)"
 )
-VENDORED = ("book/_static/mathjax/", "tests/vendor/")
+VENDORED = ("book/_static/katex/", "book/_ext/katex.min.js", "book/_static/fonts/", "tests/vendor/")
 
 
 @pytest.mark.parametrize("pattern", [REGISTRIES, MACHINE_PATHS], ids=["registry", "path"])

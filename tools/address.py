@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 GITHUB = "https://github.com/"
-VENDORED = "book/_static/mathjax/"
+VENDORED = ("book/_static/katex/", "book/_ext/katex.min.js", "book/_static/fonts/", "tests/vendor/")
 
 
 def read_address(root):

@@ -49,13 +49,11 @@ FACTS = r"""([text, kinds]) => {
   const words = article ? article.textContent.replace(/\s/g, "") : "";
   return { counts, numbers: Object.fromEntries(numbers), labels, links, words };
 }"""
-# Formulas and pictures come after the load event, and an explorer says itself that it is drawn.
+# Pictures come after the load event, and an explorer says itself that it is drawn.
 BROKEN = r"""async () => {
   const all = selector => [...document.querySelectorAll(selector)], wrong = [];
-  await window.MathJax?.startup?.promise;
-  const [formulas, set] = [all(".math").length, all("mjx-container").length];
-  if (formulas !== set) wrong.push(`MathJax set ${set} of ${formulas} formulas`);
-  for (const e of all("mjx-merror, merror")) wrong.push(`a formula that MathJax could not set: ${e.textContent}`);
+  const [formulas, set] = [all(".math").length, all(".math .katex-html").length];
+  if (formulas !== set) wrong.push(`${set} of ${formulas} formulas are set`);
   for (const e of document.images) {
     e.loading = "eager";
     await e.decode().catch(() => wrong.push(`a picture that does not load: ${e.getAttribute("src").slice(0, 100)}`));

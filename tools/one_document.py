@@ -1,6 +1,6 @@
 """The whole built book as one HTML document, for paper: what tools/pdf.py prints.
 
-The articles of all pages of _toc.yml, with the site's own style sheets and MathJax, and pdf.css beside this file. What
+The articles of all pages of _toc.yml, with the site's own style sheets, and pdf.css beside this file. What
 is folded is open if it is text, and gone if it is a check or the code of a figure. A link to another page leads to its
 place in the document, and any other link to the published site.
 """
@@ -15,12 +15,12 @@ from urllib.parse import unquote, urldefrag, urljoin
 from bs4 import BeautifulSoup
 
 STYLE = Path(__file__).resolve().with_name("pdf.css")
-NOT_ON_PAPER = "script, button, details.hide, a.headerlink, .sd-summary-state-marker"
+NOT_ON_PAPER = "script, button, details.hide, a.headerlink, .sd-summary-state-marker, .katex-mathml"
 PLAIN = "span.pre, .highlight :is(.n, .p, .w)"  # they change no look, and each would be an object in the file
 
 # Without the theme's class for the middle of a page, whose print styles hide titles and hold tables together.
 PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>
-{head}<style>{style}</style></head><body class="mathjax_ignore"><main class="bd-content">
+{head}<style>{style}</style></head><body><main class="bd-content">
 <div class="bd-article-container"><article class="bd-article">{articles}</article></div></main></body></html>"""
 IMPRINT = """<p class="pdf-imprint">{author}. Version {version}, {copyright}. The text is under CC BY 4.0, the code
 under the MIT licence.<br>This is the course as one file: side rooms, solutions and replies are unfolded. On its pages
@@ -65,6 +65,8 @@ def article(soup, name, url):
         node.unwrap()
     for node in body.select("details"):
         node["open"] = ""
+    for node in body.select(".katex-html"):
+        del node["aria-hidden"]  # a PDF has no MathML to speak in its place
     for heading in body.select("section[id] > :is(h1, h2, h3, h4)"):
         # A section may begin at the foot of a page, its heading does not. Before it may stand older ids, in spans.
         heading["id"] = heading.parent.attrs.pop("id")
@@ -98,17 +100,12 @@ def readdress(body, name, names, site, base):
 
 
 def heads(soups, site):
-    """Return the style sheets of all pages, each once, and MathJax with the site's configuration, as HTML."""
+    """Return the style sheets of all pages, each once, as HTML."""
     found = {}
     for name, soup in soups.items():
-        for node in soup.select("head > link[rel=stylesheet], head > script"):
-            address = urljoin((site / f"{name}.html").as_uri(), node.get("src") or node.get("href") or "")
-            if node.name == "link":
-                found[address] = f'<link rel="stylesheet" href="{address}">'
-            elif "/mathjax/" in address:
-                found[address] = f'<script defer src="{address}"></script>'
-            elif node.get_text().startswith("window.MathJax"):
-                found["configuration"] = str(node)
+        for node in soup.select("head > link[rel=stylesheet]"):
+            address = urljoin((site / f"{name}.html").as_uri(), node["href"])
+            found[address] = f'<link rel="stylesheet" href="{address}">'
     return "\n".join(found.values())
 
 
@@ -131,7 +128,7 @@ def make(site, toc, config, version):
             for heading in body.select("h1, h2"):
                 level = int(heading.name[1])
                 goal = heading["id"] if level > 1 else body["id"]
-                title = re.sub(r"\\[()]", "", heading.get_text())  # a formula is one letter there, or p(x)
+                title = heading.get_text().replace("\u200b", "")  # a formula is one letter there, or p(x)
                 outline.append((level, title, goal))
                 said = re.sub(r'<span id="[^"]*"></span>', "", heading.decode_contents())
                 contents.append(LINE.format(level=level, goal=goal, said=said))

@@ -1,6 +1,6 @@
 """Print the built book as one file, _build/html/vae-tutorial.pdf: ``make pdf``, after ``make book``; needs Chromium.
 
-one_document.py beside this file puts all pages together; pdf.js waits for the formulas and makes small what is too
+one_document.py beside this file puts all pages together; pdf.js waits for the pictures and makes small what is too
 wide. Chromium prints twice: the first time only to learn the page numbers that the contents give. A page, a picture or
 a formula that is missing ends the program, and leaves the file as it was.
 """
@@ -19,7 +19,7 @@ import one_document  # noqa: E402
 from browser import FLAGS, find_chromium  # noqa: E402
 
 SITE, NAME = ROOT / "_build" / "html", "vae-tutorial.pdf"
-PATIENCE = 600_000  # milliseconds, for all formulas of the book on a slow machine
+PATIENCE = 600_000  # milliseconds, to lay out all of the book on a slow machine
 COLUMN = {"width": 664, "height": 970}  # pixels: A4 less the margins of pdf.css
 NUMBER = "pages => document.querySelectorAll('b[data-of]').forEach(b => { b.textContent = pages[b.dataset.of]; })"
 

@@ -4,7 +4,7 @@ Read its modules in this order. Begin with ``examples/vae.py``, the whole idea i
 ``models``, ``objectives``, ``training``. Look up the others when a chapter uses them:
 ``information``, ``exact``, ``data``, ``likelihoods``, ``plotting``, ``diagrams``, ``proposals``, ``marginal``,
 ``witnesses``, ``evaluation``, ``imputation``, ``checkup``, ``compress``, ``stored``, ``pretrained``, ``claims``,
-``exercises``, ``ledger``, ``explorers``, ``reproduce``.
+``exercises``, ``ledger``, ``explorers``, ``reproduce``, ``pixelvae``.
 All amounts of information are in nats unless a name or an argument says bits.
 """
 
@@ -28,6 +28,7 @@ __all__ = [
     "marginal",
     "models",
     "objectives",
+    "pixelvae",
     "plotting",
     "pretrained",
     "proposals",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 
@@ -126,6 +127,8 @@ def _head(model):
 def _built(head, outlines, device="meta"):
     """The model of a head, in the dtype of the file's weights; on "meta", without memory and without weights."""
     made = head["architecture"]
+    if made.get("class") == "PixelVAE":
+        importlib.import_module("vae_tutorial.pixelvae")  # a later module, which makes its class known
     if set(made) != {"class", "arguments"} or made["class"] not in CLASSES:
         raise ValueError(f"its class {made.get('class')!r:.80} is unknown to vae_tutorial {__version__}")
     with torch.device(device):

@@ -70,7 +70,7 @@ class Look:
         self.app, self.env = app, app.env
         self.site = app.config.html_baseurl
         self.entries = {citation.key: citation for citation in self.env.get_domain("cite").citations}
-        self.tex = app.config.mathjax3_config["tex"]["macros"]
+        self.tex = app.config.formula_macros
 
     def url(self, page, anchor=""):
         return f"{self.site}{page}.html" + (f"#{anchor}" if anchor else "")
@@ -213,6 +213,9 @@ def make(app):
     return files | surroundings(app, look, files, lines)
 
 
+CODER = 'constriction>=0.4; platform_machine != "aarch64"'  # for chapter 15; none is built for Linux on ARM
+
+
 def surroundings(app, look, notebooks, lines):
     """What the notebooks need to run: for pip, for conda and Binder, and a page that says so."""
     package = PACKAGE.search(next(iter(notebooks.values())))[0]
@@ -220,7 +223,7 @@ def surroundings(app, look, notebooks, lines):
     environment = re.sub(r"^#.*\n", "", (ROOT / "environment.yml").read_text("utf-8"), flags=re.MULTILINE)
     return {
         "README.md": README.format(repository=repository, site=look.site, branch=BRANCH, list="\n".join(lines)),
-        "requirements.txt": f"{package}\njupyterlab>=4\n",
+        "requirements.txt": f"{package}\njupyterlab>=4\n{CODER}\n",
         "constraints.txt": (ROOT / "constraints.txt").read_text("utf-8"),
         "environment.yml": environment.replace("- -e .", f'- "{package}"'),
     }

@@ -5,11 +5,13 @@ texts into one ordinary script, which explorers/page.js reads there. Then the wh
 """
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
 NAME = "vae-tutorial-offline.zip"
 NOT_TAKEN = (".buildinfo", ".nojekyll", "vae-tutorial.pdf")  # the PDF is a file to take along by itself
+PRELOADED = re.compile(rb'<link rel="preload"[^>]* as="font"[^>]*>\n?')
 SAME_DAY = (2000, 1, 1, 0, 0, 0)  # so that the same book gives the same file
 
 
@@ -31,7 +33,9 @@ def pack(site):
             if path.is_file() and path not in (target, part) and name.name not in NOT_TAKEN:
                 entry = zipfile.ZipInfo(f"vae-tutorial/{name.as_posix()}", SAME_DAY)
                 entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                archive.writestr(entry, path.read_bytes())
+                content = path.read_bytes()
+                # From a folder a browser does not preload a font, and says so on the console.
+                archive.writestr(entry, PRELOADED.sub(b"", content) if path.suffix == ".html" else content)
     part.replace(target)
     return target
 

@@ -21,6 +21,11 @@ def describe(app, page, template, context, doctree):
         question = next(doctree.findall(nodes.strong)).astext().replace("\\", "").strip()
         which = f"Chapter {chapter[1]}" if chapter[1] else f"Appendix {chapter[2].upper()}"
         text = f"{question} {which} of {COURSE}."
+    # Asked for before the style sheets are read, the faces of text and code are there for the first paint.
+    for face in ("code", "text-italic", "text"):
+        address = context["pathto"](f"_static/fonts/{face}.woff2", resource=True)
+        link = f'<link rel="preload" href="{address}" as="font" type="font/woff2" crossorigin />\n'
+        context["metatags"] = link + context.get("metatags", "")
     if text:
         tags = re.sub(r'<meta (?:name|property)="(?:og:)?description"[^>]*>\s*', "", context.get("metatags", ""))
         said = html.escape(text, quote=True)

@@ -32,8 +32,6 @@ def make_rooms(app, document):
         section.children = []
         section += [title, inside]
         section["classes"].append("side-room")
-    if any(document.findall(all_rooms)):  # or the page would come without MathJax: it has no formula of its own
-        app.env.get_domain("math").data["has_equations"][app.env.docname] = True
     count = 0
     for cell in document.findall(nodes.container):
         if cell.get("nb_element") == "cell_code":

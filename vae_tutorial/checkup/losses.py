@@ -9,7 +9,7 @@ import torch
 from vae_tutorial.checkup.form import BATCH, form_of, probe_of
 from vae_tutorial.checkup.gauge import LIKELY, PERHAPS, Finding, gauge
 from vae_tutorial.checkup.nats import per_image
-from vae_tutorial.checkup.spread import spreads_of
+from vae_tutorial.checkup.spread import off_centre_of, spreads_of
 from vae_tutorial.checkup.subject import NotTested, latent_of, number, parts_of
 from vae_tutorial.exercises.losses import judge
 
@@ -136,6 +136,10 @@ def kl(subject):
         yield Finding("kl_sign", f"A larger mu makes the loss smaller: the KL weighs {form.kl:.3g}.")
     elif not form.kl_quadratic:
         yield Finding("kl_form", "The loss does not grow as the square of mu.", LIKELY)
+    elif off_centre := off_centre_of(subject):
+        yield Finding(
+            "kl_form", f"mu = 2 and mu = -2 differ by {off_centre:.3g} nats of KL for each dimension.", LIKELY
+        )
     elif not form.even:
         least, most = min(form.kl_each) / form.kl, max(form.kl_each) / form.kl
         says = f"With mu of one image and one dimension doubled, the KL changes by {least:.3g} to {most:.3g} times "

@@ -48,6 +48,8 @@ def spread(subject):
 @gauge("the noise of a training: there, fresh, of its own for each image and dimension, normal")
 def noise(subject):
     first, second = draws(subject, 0.2, _FEW), draws(subject, 0.2, _FEW)
+    if subject.memo["overwritten"]:
+        yield Finding("mu_overwritten", "The draw is written over mu, and the KL is given z in its place.")
     if first.abs().max() < _EXACT:
         yield Finding("no_noise", "In training mode z is mu, without noise.")
     elif torch.equal(first, second):

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import torch
 
-from vae_tutorial.checkup.form import CONVENTIONS
-from vae_tutorial.checkup.subject import NotTested, Subject
+from vae_tutorial.checkup.form import BATCH, CONVENTIONS, form_of, probe_of
+from vae_tutorial.checkup.subject import NotTested, Subject, latent_of
 
-__all__ = ["MEAN", "Spread", "code", "draws", "spread_of", "spreads_of"]
+__all__ = ["MEAN", "Spread", "code", "draws", "off_centre_of", "spread_of", "spreads_of"]
 
 MEAN = 0.7  # of the codes that are tried
 _NUMBERS = 20_000  # are drawn for each value: a standard deviation is known to half a per cent
@@ -37,8 +37,11 @@ def draws(subject: Subject, value: float, rows: int | None = None) -> torch.Tens
     """Draws of z less their mean, ``(rows, Z)``, in training mode; rows enough for a precise standard deviation."""
     one = next(code(subject, 1, value))
     mu, logvar = code(subject, rows or max(64, math.ceil(_NUMBERS / one.numel())), value)
+    asked = mu.clone()
     with torch.no_grad(), subject.weights.mode(True):
-        return (subject.drawn(mu, logvar) - mu).flatten(1)
+        z = subject.drawn(mu, logvar)
+    subject.memo["overwritten"] = not torch.equal(mu, asked)  # as by mu.add_(...)
+    return (z - asked).flatten(1)
 
 
 def spreads_of(subject: Subject, values) -> list[float]:
@@ -69,3 +72,12 @@ def spread_of(subject: Subject) -> Spread:
         if len(logs) >= 3 and max(logs) - min(logs) < least:
             least, best = max(logs) - min(logs), Spread(name, math.exp(sum(logs) / len(logs)), measured)
     return best
+
+
+def off_centre_of(subject):
+    """By how many nats the KL of each dimension differs between codes on both sides of 0; 0.0 where it does not."""
+    form, probe = form_of(subject), probe_of(subject)
+    outputs, x = probe.made(0)
+    right, left = (probe.ask(outputs, x, mean, sign=1) for mean in (2.0, -2.0))
+    difference = (right - left) / (form.kl * BATCH * latent_of(subject))
+    return difference if abs(difference) > 0.02 else 0.0

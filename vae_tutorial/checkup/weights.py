@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import inspect
 
@@ -125,7 +126,8 @@ def _used(function):
     code, names = [function.__code__], set()
     while code:
         one = code.pop()
-        names.update(one.co_names)
+        # co_names holds attributes as well: of x.mean() it would take a global that is called mean.
+        names.update(step.argval for step in dis.get_instructions(one) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
         code.extend(part for part in one.co_consts if inspect.iscode(part))
     space = function.__globals__
     cells = [cell.cell_contents for cell in function.__closure__ or () if _filled(cell)]

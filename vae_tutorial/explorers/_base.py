@@ -12,7 +12,7 @@ from typing import ClassVar
 import anywidget
 import traitlets
 
-from vae_tutorial.explorers._svg import CSS, STATIC, Plot
+from vae_tutorial.explorers._svg import CSS, STATIC, Plot, italic
 
 __all__ = ["Explorer", "Number", "Numbers", "Plot", "Whole", "script"]
 
@@ -75,13 +75,14 @@ class Explorer(anywidget.AnyWidget):
     """
 
     # title; before the first move a question, choices with the reply to each, and the task in between; rows of the
-    # table: key, label, decimals.
+    # table: key, label, decimals; their unit, where it is one. *x* is a letter of mathematics, ~q~ a subscript.
     words: ClassVar[dict] = {}
     module: ClassVar[str]
     title = traitlets.Unicode().tag(sync=True)
     question = traitlets.Unicode().tag(sync=True)
     choices = traitlets.List().tag(sync=True)
     task = traitlets.Unicode().tag(sync=True)
+    unit = traitlets.Unicode().tag(sync=True)
     rows = traitlets.List().tag(sync=True)
 
     _css = CSS
@@ -138,17 +139,23 @@ class Explorer(anywidget.AnyWidget):
         numbers = self.numbers()
         state = json.dumps(self.state(), ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         rows = "".join(
-            f'<tr><th scope="row">{html.escape(label)}</th><td>{_shown(numbers[key], *digits)}</td></tr>'
+            f'<tr><th scope="row">{_typeset(label)}</th><td>{_shown(numbers[key], *digits)}</td></tr>'
             for key, label, *digits in self.rows
         )
+        head = f"<thead><tr><td>{html.escape(self.unit)}</td></tr></thead>" if self.unit else ""
         return (
-            f'<div data-explorer="{self.module}"><script type="application/json">{state}</script>'
-            f'<div class="vx vx-static"><p class="vx-title">{html.escape(self.title)}</p>{self.picture()}'
-            f'<table class="vx-numbers"><tbody>{rows}</tbody></table>'
+            f'<div id="explorer-{self.module.replace("_", "-")}" data-explorer="{self.module}">'
+            f'<script type="application/json">{state}</script>'
+            f'<div class="vx vx-static"><p class="vx-title">{_typeset(self.title)}</p>{self.picture()}'
+            f'<table class="vx-numbers">{head}<tbody>{rows}</tbody></table>'
             "<p>This is how the explorer begins. In a notebook, run this cell and it moves; in a page, scripts must "
             "be allowed.</p>"
             "</div></div>"
         )
+
+
+def _typeset(text):
+    return italic(re.sub("~([^~]+)~", r"<sub>\1</sub>", html.escape(text)), "<i>", "</i>")
 
 
 def _shown(value, digits=3):

@@ -12,6 +12,11 @@ COLORS = dict(re.findall(r"--vx-(\w+): (#\w+);", CSS[: CSS.index("}")]))
 INK = "#222222"
 
 
+def italic(text, start, end):
+    """Put ``start`` and ``end`` round each letter of mathematics: what stands between two asterisks."""
+    return re.sub(r"\*([^*]+)\*", rf"{start}\1{end}", text)
+
+
 class Plot:
     """A static plot as SVG, in the form that ``shared.js`` draws: lines are arrays of x and of y.
 
@@ -75,7 +80,7 @@ class Plot:
 
     def _text(self, x, y, text, anchor="middle", size=12, more=""):
         if text:
-            shown = html.escape(text.replace("-", "−"))
+            shown = italic(html.escape(text.replace("-", "−")), "<tspan font-style='italic'>", "</tspan>")
             place = f"x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' font-size='{size}'"
             self.parts.append(f"<text {place}{more}>{shown}</text>")
 

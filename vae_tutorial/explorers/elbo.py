@@ -42,30 +42,38 @@ class ELBOExplorer(Explorer):
 
     module = "elbo"
     words: ClassVar[dict] = {
-        "title": "Move q for one observation: the ELBO, and what it is made of",
+        "title": "Move *q* for one observation: the ELBO, and what it is made of",
         "question": (
-            "For the point “between”, the best Gaussian q has an ELBO of −3.56 nats. The prior, used as q, has −13.37. "
-            "On the way from the one to the other the ELBO falls by 9.8 nats. What else changes by just as much?"
+            "For the point “between”, the best Gaussian *q* has an ELBO of −3.56 nats. The prior, used as *q*, has "
+            "−13.37. On the way from the one to the other the ELBO falls by 9.8 nats. What else changes by just as "
+            "much?"
         ),
         "choices": [
-            ["log p(x) falls", "No. log p(x) belongs to the model and to x. There is no q in it: it does not move."],
+            [
+                "log *p*(*x*) falls",
+                "No. log *p*(*x*) belongs to the model and to *x*. There is no *q* in it: it does not move.",
+            ],
             [
                 "The reconstruction falls",
-                "Not by as much: it falls by 12.0 nats. But z cost 2.2 nats, and from the prior it is free.",
+                "Not by as much: it falls by 12.0 nats. But *z* cost 2.2 nats, and from the prior it is free.",
             ],
-            ["KL(q || p(z)), to the prior, rises", "No. That one falls from 2.2 nats to 0: q is the prior now."],
             [
-                "KL(q || p(z | x)), to the posterior, rises",
-                "Yes, from 0.26 to 10.08 nats. This KL and the ELBO add up to log p(x), for every q.",
+                "KL(*q* ‖ *p*(*z*)), to the prior, rises",
+                "No. That one falls from 2.2 nats to 0: *q* is the prior now.",
+            ],
+            [
+                "KL(*q* ‖ *p*(*z* | *x*)), to the posterior, rises",
+                "Yes, from 0.26 to 10.08 nats. This KL and the ELBO add up to log *p*(*x*), for every *q*.",
             ],
         ],
-        "task": "Now press “best q”, then “the prior”, and compare.",
+        "unit": "nats",
+        "task": "Now press “best *q*”, then “the prior”, and compare.",
         "rows": [
-            ["reconstruction", "reconstruction, E_q[log p(x | z)], nats"],
-            ["price", "less KL(q || p(z)), to the prior, nats"],
-            ["elbo", "= ELBO, nats"],
-            ["gap", "plus the gap, KL(q || p(z | x)), nats"],
-            ["log_p", "= log p(x), nats"],
+            ["reconstruction", "reconstruction", 2],
+            ["price", "− KL(*q* ‖ *p*(*z*))", 2],
+            ["elbo", "= ELBO", 2],
+            ["gap", "+ gap, KL(*q* ‖ *p*(*z* | *x*))", 2],
+            ["log_p", "= log *p*(*x*)", 2],
         ],
     }
     mean = Number(0.5, min=-3, max=3).tag(sync=True)
@@ -103,15 +111,15 @@ class ELBOExplorer(Explorer):
         posterior = torch.exp(log_joint - self._model(self.decoder).log_prob(x))
         q = Normal(self.mean, self.std).log_prob(z).exp()
         top = math.ceil(10 * max(posterior.max().item(), q.max().item(), 0.4)) / 10
-        plot = Plot((-4, 4), (0, top), "Posterior p(z | x), filled; prior, dashed; and q, a line.", "z", "density")
+        plot = Plot((-4, 4), (0, top), "Posterior p(z | x), filled; prior, dashed; and q, a line.", "*z*", "density")
         plot.scale("x", (-4, 4)).scale("y", (0, top))
         plot.area(z, posterior, "p")
         plot.line(z, Normal(0, 1).log_prob(z).exp(), "prior", dashes="6 4")
         plot.line(z, q, "q")
         peak = posterior.argmax()
-        plot.text(z[peak].item() + 0.2, 0.85 * posterior[peak].item(), "posterior p(z | x)", anchor="start")
-        plot.text(self.mean, q.max().item(), "q(z)", dy=-6)
-        plot.text(-2.2, 0.1, "prior p(z)", dy=-6)
+        plot.text(z[peak].item() + 0.2, 0.85 * posterior[peak].item(), "posterior *p*(*z* | *x*)", anchor="start")
+        plot.text(self.mean, q.max().item(), "*q*(*z*)", dy=-6)
+        plot.text(-2.2, 0.1, "prior *p*(*z*)", dy=-6)
         return str(plot)
 
     @traitlets.validate("weight", "bias", "noises")

@@ -39,12 +39,12 @@ class EntropyExplorer(Explorer):
                 "No. At half the probability the surprise is one bit more, not twice as large. The entropy falls.",
             ],
         ],
-        "task": "Now make b rarer: drag its bar down, or move its slider.",
+        "task": "Now make b rarer, half as probable or less: drag its bar down, or move its slider.",
         "rows": [
             ["nats", "entropy, nats"],
-            ["bits", "entropy H, the same in bits"],
-            ["length", "mean word L of Huffman's code, bits"],
-            ["wasted", "wasted, L − H, bits (never as much as 1)"],
+            ["bits", "in bits, *H*"],
+            ["length", "mean word *L*, bits"],
+            ["wasted", "wasted, *L* − *H*"],
         ],
     }
     weights = Numbers(tuple(ENGLISH)).tag(sync=True, count=6)

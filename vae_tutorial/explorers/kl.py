@@ -25,18 +25,22 @@ class KLExplorer(Explorer):
 
     module = "kl"
     words: ClassVar[dict] = {
-        "title": "Move q: what is wasted, in each direction",
-        "question": "Which Gaussian q has the least reverse KL(q || p)?",
+        "title": "Move *q*: what is wasted, in each direction",
+        "question": "Which Gaussian *q* has the least reverse KL(*q* ‖ *p*)?",
         "choices": [
-            ["A broad one over both bumps", "No: between the bumps q would pay for every outcome that p never has."],
+            [
+                "A broad one over both bumps",
+                "No: between the bumps *q* would pay for every outcome that *p* never has.",
+            ],
             ["A narrow one on the larger bump", "Yes. An ignored bump costs nothing where it stands."],
             [
                 "A narrow one on the smaller bump",
                 "That is a minimum as well, but not the least: −log 0.4 against −log 0.6.",
             ],
         ],
-        "task": "Now move q until its reverse KL is as small as you can make it.",
-        "rows": [["forward", "forward, KL(p || q), nats"], ["reverse", "reverse, KL(q || p), nats"]],
+        "task": "Now move *q* until its reverse KL is as small as you can make it.",
+        "unit": "nats",
+        "rows": [["forward", "forward, KL(*p* ‖ *q*)"], ["reverse", "reverse, KL(*q* ‖ *p*)"]],
     }
     mean = Number(-1.0).tag(sync=True)
     std = Number(1.5).tag(sync=True)
@@ -67,7 +71,7 @@ class KLExplorer(Explorer):
         p, q = self._log_p(x).exp(), Normal(self.mean, self.std).log_prob(x).exp()
         top = math.ceil(10 * max(0.4, p.max().item(), q.max().item())) / 10
         words = f"Filled, the density p with {len(self.means)} bumps; a line, the normal density q."
-        plot = Plot((low, high), (0, top), words, "x", "density").scale("x", (low, high)).scale("y", (0, top))
+        plot = Plot((low, high), (0, top), words, "*x*", "density").scale("x", (low, high)).scale("y", (0, top))
         plot.area(x, p, "p")
         plot.line(x, q, "q")
         return str(plot)

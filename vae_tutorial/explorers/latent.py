@@ -29,7 +29,7 @@ class LatentExplorer(Explorer):
 
     module = "latent"
     words: ClassVar[dict] = {
-        "title": "Move z: what the decoder draws, and whose codes are near",
+        "title": "Move *z*: what the decoder draws, and whose codes are near",
         "question": "Where is the decoder least sure of its pixels, by the sum of their entropies?",
         "choices": [
             [
@@ -45,14 +45,12 @@ class LatentExplorer(Explorer):
                 "No. Images of neighbouring codes are alike there. Amid the 1s it is about 45 nats.",
             ],
         ],
-        "task": "Now move z to such a place, then to the other two, and read the last row.",
+        "task": "Now move *z* to such a place, then to the other two, and read the last row.",
         "rows": [
-            ["z1", "z₁", 2],
-            ["z2", "z₂", 2],
-            ["log_prior", "log p(z) of the prior, nats", 2],
-            ["near", f"test codes within {NEAR} of z, %", 2],
-            ["nearest", "class of the nearest code", 0],
-            ["entropy", "sum of the pixels' entropies, nats", 1],
+            ["log_prior", "log *p*(*z*), nats", 2],
+            ["near", f"codes within {NEAR}, %", 2],
+            ["nearest", "nearest code's class", 0],
+            ["entropy", "pixels' entropies, nats", 1],
         ],
     }
     z1 = Number(-2.0, min=-EDGE, max=EDGE).tag(sync=True)
@@ -89,12 +87,10 @@ class LatentExplorer(Explorer):
             self.title += " (MNIST is missing: the codes are of scikit-learn's digits)"
 
     def numbers(self):
-        """Return ``z1``, ``z2``, ``log_prior`` and ``entropy`` (nats), ``near`` (percent) and ``nearest`` (a class)."""
+        """Return ``log_prior`` and ``entropy`` (nats), ``near`` (percent) and ``nearest`` (a class)."""
         z = torch.tensor([self.z1, self.z2], dtype=torch.float64)
         distance = (self._codes - z).norm(dim=1)
         return {
-            "z1": self.z1,
-            "z2": self.z2,
             "log_prior": torch.distributions.Normal(0.0, 1.0).log_prob(z).sum().item(),
             "near": 100 * (distance <= NEAR).double().mean().item(),
             "nearest": self._labels[distance.argmin()].item(),
@@ -104,7 +100,7 @@ class LatentExplorer(Explorer):
     def picture(self):
         """Return the plane with about 200 of the codes as an <img>."""
         label = f"The latent plane: codes of test images in clouds, one a class, and z at ({self.z1:g}, {self.z2:g})."
-        plot = Plot((-EDGE, EDGE), (-EDGE, EDGE), label.replace("-", "−"), "z₁", "z₂", width=420, height=412)
+        plot = Plot((-EDGE, EDGE), (-EDGE, EDGE), label.replace("-", "−"), "*z*₁", "*z*₂", width=420, height=412)
         plot.scale("x", (-EDGE, EDGE)).scale("y", (-EDGE, EDGE))
         some = slice(None, None, max(1, len(self._codes) // 200))
         for digit, color in enumerate(COLORS):
@@ -115,7 +111,7 @@ class LatentExplorer(Explorer):
         for digit, a, b in self.places:
             plot.text(a, b, str(digit), dy=5)
         plot.dot(self.z1, self.z2, "highlight", r=6)
-        plot.text(self.z1, self.z2, "z", dy=-10)
+        plot.text(self.z1, self.z2, "*z*", dy=-10)
         return str(plot)
 
     def _places(self):

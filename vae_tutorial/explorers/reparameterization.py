@@ -22,30 +22,31 @@ class ReparameterizationExplorer(Explorer):
 
     module = "reparameterization"
     words: ClassVar[dict] = {
-        "title": "Move μ and σ: where the noise goes, and how noisy the gradient is",
+        "title": "Move *μ* and *σ*: how noisy is the gradient?",
         "question": (
-            "At μ = 1, σ goes from 0.5 down to 0.1: the draws of z move together. "
+            "At *μ* = 1, *σ* goes from 0.5 down to 0.1: the draws of *z* move together. "
             "What happens to the spread of the two estimates of the gradient?"
         ),
         "choices": [
             [
                 "Both shrink",
-                "No. Pathwise, 2z, shrinks. The score function, z² ε / σ, divides by σ, and grows.",
+                "No. Pathwise, 2*z*, shrinks. The score function, *z*² *ε* / *σ*, divides by *σ*, and grows.",
             ],
             [
                 "Pathwise shrinks, score function grows",
-                "Yes. One draw gives 2z pathwise. By the score function it gives z² ε / σ: the smaller σ, the larger.",
+                "Yes. One draw gives 2*z* pathwise. By the score function it gives *z*² *ε* / *σ*: the smaller *σ*, "
+                "the larger.",
             ],
-            ["Both grow", "No. Pathwise is 2z, and spreads by 2σ. It is the score function that divides by σ."],
+            ["Both grow", "No. Pathwise is 2*z*, and spreads by 2*σ*. It is the score function that divides by *σ*."],
         ],
-        "task": "Now make σ smaller, and look at both strips and their standard deviations.",
+        "task": "Now bring *σ* down to 0.1, and look at both strips and their standard deviations.",
         "rows": [
-            ["truth", "true gradient of E[z²] by μ, 2μ"],
-            ["score_mean", "score function: mean"],
-            ["score_std", "score function: standard deviation"],
-            ["path_mean", "pathwise: mean"],
-            ["path_std", "pathwise: standard deviation"],
-            ["ratio", "ratio of the variances, score / pathwise", 1],
+            ["truth", "true gradient", 2],
+            ["score_mean", "score: mean", 2],
+            ["score_std", "score: std. dev.", 2],
+            ["path_mean", "pathwise: mean", 2],
+            ["path_std", "pathwise: std. dev.", 2],
+            ["ratio", "variance ratio", 1],
         ],
     }
     mu = Number(1.0, min=-2, max=2).tag(sync=True)

@@ -29,16 +29,16 @@ class TradeOffExplorer(Explorer):
 
     module = "trade_off"
     words: ClassVar[dict] = {
-        "title": "Move beta: the price of a nat of KL",
-        "question": "From beta = 1 down to beta = 0.1 the reconstructions improve. What becomes of the ELBO?",
-        "task": "Now move beta to 0.1, and watch the point cross the lines of equal ELBO.",
+        "title": "Move *β*: the price of a nat of KL",
+        "question": "From *β* = 1 down to *β* = 0.1 the reconstructions improve. What becomes of the ELBO?",
+        "task": "Now move *β* to 0.1, and watch the point leave its line of equal ELBO.",
+        "unit": "nats",
         "rows": [
-            ["beta", "beta", 1],
-            ["rate", "rate = KL, nats", 2],
-            ["distortion", "distortion = −reconstruction, nats", 2],
-            ["elbo", "ELBO = −rate − distortion, nats", 2],
-            ["objective", "what training maximised: reconstruction − beta · KL, nats", 2],
-            ["active", "active units, of 10", 0],
+            ["rate", "rate, the KL", 2],
+            ["distortion", "distortion", 2],
+            ["elbo", "ELBO", 2],
+            ["objective", "its own objective", 2],
+            ["active", "active units", 0],
         ],
     }
     beta = Number(1.0).tag(sync=True)
@@ -73,10 +73,9 @@ class TradeOffExplorer(Explorer):
         return found[0]
 
     def numbers(self):
-        """Return beta, the rate, distortion, ELBO and trained objective (nats per test image) and the active units."""
+        """Return the rate, distortion, ELBO and trained objective (nats per test image) and the active units."""
         card = pretrained.card(_name(self.beta))
         return {
-            "beta": self.beta,
             "rate": card.rate.value,
             "distortion": card.distortion.value,
             "elbo": card.elbo.value,
@@ -117,10 +116,10 @@ def _choices(one, tenth):
     """Return the choices with their replies, whose numbers are those of the cards of beta 1 and beta 0.1."""
     less, more = one.distortion.value - tenth.distortion.value, tenth.rate.value - one.rate.value
     paid = f"the distortion falls by {less:.0f} nats, and the rate grows by {more:.0f}"
-    dear = "Below beta = 1 a nat of rate buys less than a nat of distortion."
+    dear = "Below *β* = 1 a nat of rate buys less than a nat of distortion."
     return [
         ["It improves too: the reconstruction is a part of it", f"No: {paid}. Both are parts of it."],
-        ["It stays: what one part gains, the other loses", f"No: {paid}. Only near beta = 1 is that one for one."],
+        ["It stays: what one part gains, the other loses", f"No: {paid}. Only near *β* = 1 is that one for one."],
         ["It gets worse", f"Yes, by {more - less:.0f} nats: {paid}. {dear}"],
     ]
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from vae_tutorial import evaluation, models, stored
+from vae_tutorial import evaluation, models, reproduce, stored
 
 __all__ = ["Card", "PretrainedError", "build", "card", "command", "load", "names", "recipe"]
 
@@ -124,6 +124,8 @@ def load(name: str, device: str | torch.device = "cpu") -> models.VAE:
 
 def build(how: dict) -> models.VAE:
     """Return the untrained model of a recipe; its first weights come from the recipe's seed."""
+    if how["model"] == "burda2016":
+        return reproduce.network(how["seed"])
     sizes = {key: how[key] for key in ("latent_dim", "hidden", "channels") if key in how}
     with torch.random.fork_rng(devices=[]):  # the caller's global generator is restored
         torch.default_generator.manual_seed(how["seed"])

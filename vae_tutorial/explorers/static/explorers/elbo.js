@@ -7,16 +7,20 @@ import {
   gaussianKL,
   html,
   linspace,
-  listen,
   logNormal,
   logSumExp,
+  oneOf,
+  options,
   plot,
   put,
   ratios,
   read,
+  short,
   slider,
   svg,
   ticks,
+  typeset,
+  within,
 } from "./shared.js";
 
 const LINE = linspace(-8, 8, 3201); // z, for log p(x)
@@ -54,36 +58,7 @@ export function numbers(state) {
   return { reconstruction, price, elbo: reconstruction - price, gap, log_p };
 }
 
-// Radio buttons in a row; `options()` gives value and label of each, and is asked again when `again` changes.
-function radios(model, key, label, options, again = []) {
-  const row = html("div", { class: "vx-buttons vx-radios", role: "radiogroup", "aria-label": label });
-  const name = `vx-${Math.random().toString(36).slice(2)}`;
-  const show = () =>
-    row.replaceChildren(
-      html("span", {}, label),
-      ...options().map(([value, text]) =>
-        html(
-          "label",
-          {},
-          html("input", {
-            type: "radio",
-            name,
-            checked: model.get(key) === value,
-            onchange: () => put(model, { [key]: value }),
-          }),
-          ` ${text}`,
-        ),
-      ),
-    );
-  const follow = () =>
-    options().forEach(([value], i) => (row.querySelectorAll("input")[i].checked = model.get(key) === value));
-  listen(model, [key], follow);
-  listen(model, again, show);
-  show();
-  return row;
-}
-
-function show({ model, el }) {
+function show({ model, el, start }) {
   const state = () => read(model, VALUES);
   const spoken = () => {
     const { elbo, gap } = numbers(state());
@@ -91,6 +66,20 @@ function show({ model, el }) {
   };
   const go = ([mean, std]) => put(model, { mean, std });
   let top = null;
+
+  // The question is about one observation: there the reader has to have been at the best q and at the prior.
+  const seen = {};
+  function evidence() {
+    const now = state();
+    if (now.decoder !== start.decoder || now.point !== start.point)
+      return { say: "The question is about another observation: press reset to come back to it." };
+    const near = ([mean, std]) => Math.abs(now.mean - mean) < 0.03 && Math.abs(now.std / std - 1) < 0.03;
+    if (near(chosen(now).best)) seen.best = ["since best *q*", numbers(now)];
+    if (near([0, 1])) seen.prior = ["since the prior", numbers(now)];
+    const done = seen.best && seen.prior;
+    const say = done ? "" : seen.best ? "Now press “the prior”." : seen.prior ? "Now press “best *q*”." : "";
+    return { done, say, since: near([0, 1]) ? (seen.best ?? seen.prior) : (seen.prior ?? seen.best) };
+  }
 
   function densities(width, now, log_p) {
     const { mean, std } = now;
@@ -102,10 +91,10 @@ function show({ model, el }) {
     const most = Math.max(...LINE.map((z) => logLikelihood(z, now)));
     top = plot({
       width,
-      height: 210,
+      height: 216,
       x: SHOWN,
       y: [0, high],
-      xlabel: "z",
+      xlabel: "*z*",
       ylabel: "density",
       label:
         `Prior, likelihood and posterior over z for the ${now.decoder} decoder, ${name}; ` +
@@ -120,11 +109,13 @@ function show({ model, el }) {
       curve((z) => 0.5 * high * Math.exp(logLikelihood(z, now) - most)),
       "data vx-dashed",
     );
-    const within = linspace(mean - 5 * std, mean + 5 * std, 161).filter((z) => z > SHOWN[0] && z < SHOWN[1]);
+    const near = linspace(mean - 5 * std, mean + 5 * std, 161).filter((z) => z > SHOWN[0] && z < SHOWN[1]);
     top.line(
-      [SHOWN[0], ...within, SHOWN[1]].map((z) => [z, Math.exp(logNormal(z, mean, std))]),
+      [SHOWN[0], ...near, SHOWN[1]].map((z) => [z, Math.exp(logNormal(z, mean, std))]),
       "q",
     );
+    top.grip(mean, Math.exp(logNormal(mean, mean, std)), "q");
+    top.node.classList.add("vx-slides");
     return top.node;
   }
 
@@ -148,14 +139,14 @@ function show({ model, el }) {
     }
     add("text", { x: width / 2, y: bottom + 34, "text-anchor": "middle" }, "nats");
     // What both bars are made of, in the order of the bars; a phone has no room for the sums, which the table has.
-    const inked = (name, text) => svg("tspan", { class: `vx-ink vx-${name}` }, text);
-    const sum = (text) => (width < 440 ? "" : ` = ${text}`);
+    const inked = (name, text) => svg("tspan", { class: `vx-ink vx-${name}` }, typeset(text, svg));
+    const sum = (text) => (width < 440 ? [] : typeset(` = ${text}`, svg));
     add(
       "text",
       { class: "vx-tick", x: left, y: 12 },
       inked("p", `reconstruction ${two(reconstruction)}`),
       " − ",
-      inked("kl", `KL(q || p(z)) ${two(price)}`),
+      inked("kl", `KL(*q* ‖ *p*(*z*)) ${two(price)}`),
       sum(`ELBO ${two(elbo)}`),
     );
     add(
@@ -163,8 +154,8 @@ function show({ model, el }) {
       { class: "vx-tick", x: left, y: 29 },
       inked("elbo", `ELBO ${two(elbo)}`),
       " + ",
-      inked("highlight", `KL(q || p(z | x)) ${two(gap)}`),
-      sum(`log p(x) ${two(log_p)}`),
+      inked("highlight", `KL(*q* ‖ *p*(*z* | *x*)) ${two(gap)}`),
+      sum(`log *p*(*x*) ${two(log_p)}`),
     );
     const bar = (from, to, y, name) =>
       add("rect", { class: `vx-${name}`, x: sx(from), width: Math.max(0, sx(to) - sx(from)), y, height: thick });
@@ -189,7 +180,7 @@ function show({ model, el }) {
     add(
       "text",
       { class: "vx-tick", x: Math.min(sx(log_p), width - 48), y: first - 11, "text-anchor": "middle" },
-      `log p(x) ${two(log_p)}`,
+      typeset(`log *p*(*x*) ${two(log_p)}`, svg),
     );
     return node;
   }
@@ -197,7 +188,9 @@ function show({ model, el }) {
   const picture = frame({
     model,
     el,
-    keys: ["mean", "std", "decoder", "point"],
+    start,
+    evidence,
+    marks: ["elbo", "gap"],
     draw: (width) => {
       const now = state();
       const found = numbers(now);
@@ -205,36 +198,39 @@ function show({ model, el }) {
     },
     numbers: () => numbers(state()),
     controls: [
-      radios(model, "decoder", "decoder", () => [
-        ["straight", "straight"],
-        ["curved", "curved"],
-      ]),
-      radios(
-        model,
-        "point",
-        "observation",
-        () => model.get("points")[model.get("decoder")].map(({ name }, i) => [i, name]),
-        ["decoder"],
-      ),
-      slider(model, "mean", { label: "mean of q", min: -3, max: 3, step: 0.02, spoken }),
-      slider(model, "std", { label: "width of q", ...ratios(0.02, 2, 460), format: fixed(3), spoken }),
+      slider(model, "mean", { label: "mean of *q*", min: -3, max: 3, step: 0.02, spoken }),
+      slider(model, "std", { label: "width of *q*", ...ratios(0.02, 2, 460), format: fixed(3), spoken }),
       html(
         "div",
         { class: "vx-buttons" },
-        button("best q", () => go(chosen(state()).best)),
+        button("best *q*", () => go(chosen(state()).best)),
         button("the prior", () => go([0, 1])),
       ),
     ],
+    below: [
+      options(model, "decoder", "decoder", () => [
+        ["straight", `${short(model.get("weight"))}*z* + ${short(model.get("bias"))}`],
+        ["curved", "(*z*/2, *z*² − 1)"],
+      ]),
+      options(model, "point", "data", () => model.get("points")[model.get("decoder")].map(({ name }, i) => [i, name]), [
+        "decoder",
+      ]),
+    ],
     legend: [
-      ["p", "posterior p(z | x)"],
-      ["q", "q(z) (drag it)"],
-      ["prior vx-dashed vx-dotted", "prior p(z)"],
-      ["data vx-dashed", "likelihood p(x | z), scaled to half the height"],
+      ["p vx-filled", "posterior *p*(*z* | *x*)"],
+      ["q", "*q*(*z*), drag it"],
+      ["prior vx-dashed vx-dotted", "prior *p*(*z*)"],
+      ["data vx-dashed", "likelihood *p*(*x* | *z*), scaled"],
     ],
   });
   // Not in the lower picture, which has another axis.
   const inTop = (event) => event.clientY < top.node.getBoundingClientRect().bottom;
-  draggable(picture, (event) => put(model, { mean: Math.max(-3, Math.min(3, top.at(event)[0])) }), inTop);
+  const onmove = (event) => put(model, { mean: Math.max(-3, Math.min(3, top.at(event)[0])) });
+  draggable(picture, { model, keys: ["mean"], onmove, where: inTop });
 }
 
-export default explorer(["weight", "bias", "noises", "points"], show);
+export default explorer(
+  { mean: within(-3, 3), std: within(0.02, 2), decoder: oneOf(["straight", "curved"]), point: oneOf([0, 1, 2]) },
+  ["weight", "bias", "noises", "points"],
+  show,
+);

@@ -1,4 +1,19 @@
-import { button, draggable, entropy, explorer, fixed, frame, html, listen, plot, put, read, slider } from "./shared.js";
+import {
+  button,
+  draggable,
+  entropy,
+  explorer,
+  fixed,
+  frame,
+  handle,
+  html,
+  listen,
+  plot,
+  put,
+  read,
+  slider,
+  svg,
+} from "./shared.js";
 
 const OUTCOMES = [..."abcdef"];
 const HIGHEST = 8; // bits that the lower picture has room for
@@ -52,26 +67,42 @@ export function numbers({ weights }) {
   return { nats, bits: nats / BIT, length, wasted: length - nats / BIT };
 }
 
-// Outcome k gets probability t. The others keep their ratios; if all of them are 0, they share what is left.
-export function moved(weights, k, t) {
-  const p = probabilities(weights);
-  const others = p.reduce((sum, v, i) => sum + (i === k ? 0 : v), 0);
-  return p.map((v, i) => (i === k ? t : others > 0 ? (v / others) * (1 - t) : (1 - t) / (p.length - 1)));
+// Outcome k gets probability t. The others keep their ratios, or have those of `before` if all of them are 0, or else
+// share what is left.
+export function moved(weights, k, t, before = weights) {
+  const ratios = [weights, before].map(probabilities).find((p) => p.some((v, i) => v > 0 && i !== k));
+  const others = ratios?.reduce((sum, v, i) => sum + (i === k ? 0 : v), 0);
+  return weights.map((_, i) =>
+    i === k ? t : ratios ? (ratios[i] / others) * (1 - t) : (1 - t) / (weights.length - 1),
+  );
 }
 
-function show({ model, el }) {
+function show({ model, el, start }) {
   const state = () => read(model, ["weights"]);
-  const move = (k, t) => put(model, { weights: moved(model.get("weights"), k, t) });
-  let [bars, held] = [null, -1];
+  let before = start.weights; // the last ones of which more than one was possible
+  const carry = (k, t) => {
+    const weights = model.get("weights");
+    if (weights.filter((v) => v > 0).length > 1) before = weights;
+    return { weights: moved(weights, k, t, before) };
+  };
+  let [bars, held, above] = [null, -1, 0]; // the handle is a little above the end of its bar
+
+  // It is the probability of the second outcome that the question is about; the others must keep their ratios.
+  function evidence() {
+    const [p, first] = [model.get("weights"), start.weights].map(probabilities);
+    const apart = p.some((v, i) => i !== 1 && Math.abs(v * (1 - first[1]) - first[i] * (1 - p[1])) > 1e-3);
+    if (apart) return { say: "Other bars have moved as well. Press reset, then move b alone." };
+    return { done: p[1] <= first[1] / 2, since: ["since the start", numbers(start)] };
+  }
 
   function drawBars(width, { p, surprise, lengths }) {
-    const height = 226;
+    const height = 184;
     const told = OUTCOMES.map((x, k) => `${x}: probability ${fixed(3)(p[k])}, surprise ${fixed(2)(surprise[k])} bits`);
     bars = plot({
       width,
       height,
       x: [0, 6],
-      y: [0, 1.12],
+      y: [0, 1.16],
       ylabel: "probability",
       left: 62,
       label: `Six outcomes. ${told.join("; ")}.`,
@@ -90,22 +121,17 @@ function show({ model, el }) {
     OUTCOMES.forEach((x, k) => {
       const [left, right, top] = [bars.sx(k + 0.14), bars.sx(k + 0.86), bars.sy(p[k])];
       bars.bar(k + 0.14, k + 0.86, p[k], "p");
-      bars.add("line", {
-        x1: left,
-        x2: right,
-        y1: top,
-        y2: top,
-        stroke: "currentColor",
-        "stroke-width": 3,
-        "stroke-linecap": "round",
-      });
-      bars.text(k + 0.5, p[k], fixed(3)(p[k]), { dy: -7, class: "vx-tick", "text-anchor": "middle" });
+      bars.text(k + 0.5, p[k], fixed(3)(p[k]), { dy: -22, class: "vx-tick", "text-anchor": "middle" });
       below(x, k + 0.5, 17, { class: "vx-letter" });
       below(fixed(2)(surprise[k]), k + 0.5, 44);
       below(words[k] || (p[k] ? "empty" : "none"), k + 0.5, 69, {
         class: words[k] ? "vx-tick vx-code" : "vx-tick vx-aside",
       });
-      bars.add("rect", { x: left, width: right - left, y: top - 20, height: 40, fill: "transparent", "data-grip": k });
+      const grip = bars.add("g", { "data-grip": k });
+      grip.append(
+        svg("rect", { x: left, width: right - left, y: top - 29, height: 40, fill: "transparent" }),
+        handle((left + right) / 2, top - 9, "p", 90),
+      );
     });
     return bars.node;
   }
@@ -115,7 +141,7 @@ function show({ model, el }) {
     const { bits, length } = numbers(state());
     const areas = plot({
       width,
-      height: 230,
+      height: 206,
       x: [0, 1],
       y: [0, HIGHEST + 1.4],
       xlabel: "probability, a to f side by side",
@@ -150,7 +176,7 @@ function show({ model, el }) {
   const sliders = OUTCOMES.map((x, k) => {
     const one = {
       get: () => probabilities(model.get("weights"))[k],
-      set: (_, t) => model.set("weights", moved(model.get("weights"), k, t)),
+      set: (_, t) => model.set("weights", carry(k, t).weights),
       on: (_, callback) => listen(model, ["weights"], callback),
       save_changes: () => model.save_changes(),
     };
@@ -159,7 +185,7 @@ function show({ model, el }) {
       const [surprised, entropy] = [surprise[k], numbers(state()).bits].map(fixed(2));
       return `surprise ${surprised} bits, word of ${lengths[k] ?? "no"} bits, entropy ${entropy} bits`;
     };
-    return slider(one, "p", { label: `p(${x})`, min: 0, max: 1, step: 0.01, format: fixed(3), spoken });
+    return slider(one, "p", { label: `*p*(${x})`, min: 0, max: 1, step: 0.01, format: fixed(3), spoken });
   });
   const presets = model
     .get("presets")
@@ -167,26 +193,34 @@ function show({ model, el }) {
   const picture = frame({
     model,
     el,
-    keys: ["weights"],
+    start,
+    evidence,
+    marks: ["nats", "bits"],
     draw: (width) => [drawBars(width, outcomes(state())), drawAreas(width, outcomes(state()))],
     numbers: () => numbers(state()),
-    controls: [html("div", { class: "vx-sliders" }, sliders), html("div", { class: "vx-buttons" }, presets)],
+    controls: html("div", { class: "vx-sliders" }, sliders),
+    below: html("div", { class: "vx-options vx-buttons" }, presets),
     legend: [
-      ["p", "probability p (drag the bars)"],
-      ["entropy", "surprise −log₂ p"],
+      ["p vx-filled", "probability *p*, drag it: the others share the rest"],
+      ["entropy vx-filled", "surprise −log₂ *p*"],
       ["q", "length of Huffman's word"],
     ],
   });
   const onBar = (event) => {
     const [x, y] = bars.at(event);
     held = Math.floor(x);
-    return y >= -0.05 && y <= 1.12 && x >= 0 && x < 6;
+    above = event.target.closest("[data-grip]") ? y - probabilities(model.get("weights"))[held] : 0;
+    return y >= -0.05 && y <= 1.16 && x >= 0 && x < 6;
   };
-  draggable(
-    picture,
-    (event) => move(held, Math.round(1000 * Math.max(0, Math.min(1, bars.at(event)[1]))) / 1000),
-    onBar,
-  );
+  const onmove = (event) =>
+    put(model, carry(held, Math.round(1000 * Math.max(0, Math.min(1, bars.at(event)[1] - above))) / 1000));
+  draggable(picture, { model, keys: ["weights"], onmove, where: onBar });
 }
 
-export default explorer(["presets"], show);
+// Six numbers with commas between them, none negative and not all 0.
+const weights = (text) => {
+  const found = text.split(",").map((one) => (one.trim() ? Number(one) : NaN));
+  const total = found.reduce((sum, v) => sum + v, 0);
+  return found.length === 6 && found.every((v) => v >= 0) && total > 0 && total < Infinity ? found : undefined;
+};
+export default explorer({ weights }, ["presets"], show);

@@ -14,12 +14,14 @@ import {
   read,
   slider,
   trapezoid,
+  within,
 } from "./shared.js";
 
 const BUMPS = ["shares", "means", "stds"];
 const WIDTHS = 10; // standard deviations that an integral reaches to both sides
 const STEPS = 20; // steps of the quadrature in the narrowest width of all
-const CUT = 6; // nats: the integrands are shown up to there
+const HEIGHTS = [0.75, 1.5, 3, 6]; // nats, of the picture of the integrands
+const CUT = HEIGHTS.at(-1); // what is higher is not shown
 
 const logBumps = (x, { shares, means, stds }) =>
   logSumExp(shares.map((share, k) => Math.log(share) + logNormal(x, means[k], stds[k])));
@@ -49,7 +51,7 @@ export function numbers({ mean, std, ...p }) {
   };
 }
 
-function show({ model, el }) {
+function show({ model, el, start }) {
   const state = () => read(model, ["mean", "std", ...BUMPS]);
   const bounds = model.get("bounds");
   const xs = linspace(
@@ -71,7 +73,8 @@ function show({ model, el }) {
     const high = Math.max(0.5, 0.42 / std, ...logP.map((l) => 1.05 * Math.exp(l)));
     const bumps = model.get("means").length;
     const label = `Density p of ${bumps} bumps, and a normal density q at ${fixed(2)(mean)} of width ${fixed(2)(std)}.`;
-    top = plot({ width, height: 190, x: bounds.x, y: [0, high], ylabel: "density", label });
+    top = plot({ width, height: 180, x: bounds.x, y: [0, high], ylabel: "density", label, bottom: 24 });
+    top.node.classList.add("vx-slides");
     top.area(
       xs.map((x, i) => [x, Math.exp(logP[i])]),
       "p",
@@ -80,6 +83,7 @@ function show({ model, el }) {
       xs.map((x, i) => [x, Math.exp(logQ[i])]),
       "q",
     );
+    top.grip(mean, Math.exp(logNormal(mean, mean, std)), "q");
     return top.node;
   }
 
@@ -92,7 +96,7 @@ function show({ model, el }) {
     const values = Object.values(points).flatMap((some) => some.map(([, v]) => v));
     const low = Math.max(-0.6, Math.min(-0.1, ...values));
     const most = Math.max(0.5, ...values);
-    const high = Math.min(CUT, most * 1.05);
+    const high = HEIGHTS.find((one) => one >= most * 1.05) ?? CUT; // few, so that areas can be compared
     // What the picture has no room for is said in it: its areas would not be the sums.
     const notes = most * 1.05 > high ? [`cut at ${CUT}: the highest value is ${fixed(0)(most)}`] : [];
     for (const [name, some] of Object.entries(points)) {
@@ -106,10 +110,10 @@ function show({ model, el }) {
     const areas = `${fixed(2)(sums.forward)} nats forward and ${fixed(2)(sums.reverse)} nats reverse`;
     const drawn = plot({
       width,
-      height: 210,
+      height: 200,
       x: bounds.x,
       y: [low, high * (1 + 0.15 * notes.length)],
-      xlabel: "x",
+      xlabel: "*x*",
       ylabel: "integrand (nats)",
       label: ["The integrands of both KLs. Their areas are " + areas, ...notes].join(". ") + ".",
     });
@@ -124,11 +128,28 @@ function show({ model, el }) {
     return drawn.node;
   }
 
-  const best = (which) => button(`best ${which} q`, () => go(model.get(`best_${which}`)));
+  // The least reverse KL that was found; a narrow q on another bump than the best one's is at a minimum as well.
+  let least = Infinity;
+  function evidence() {
+    const { mean, std, reverse } = now();
+    const [best] = model.get("best_reverse");
+    least = Math.min(least, reverse);
+    const done = reverse <= numbers({ ...state(), mean: best, std: model.get("best_reverse")[1] }).reverse + 0.1;
+    const { shares, means, stds } = state();
+    const on = means.findIndex((m, k) => Math.abs(m - mean) < stds[k] && std < 1.5 * stds[k]);
+    const found = `The least you found is ${fixed(2)(least)} nats.`;
+    if (done || on < 0 || Math.abs(means[on] - best) < stds[on]) return { done, say: done ? found : "" };
+    const [share, price] = [shares[on], -Math.log(shares[on])].map(fixed(2));
+    return { done, say: `${found} On this bump a *q* pays about −log ${share} = ${price} or more. Try elsewhere.` };
+  }
+
+  const best = (which) => button(`best ${which} *q*`, () => go(model.get(`best_${which}`)));
   const picture = frame({
     model,
     el,
-    keys: ["mean", "std"],
+    start,
+    evidence,
+    marks: ["reverse"],
     draw: (width) => {
       const { mean, std, ...p } = state();
       const [logP, logQ] = [xs.map((x) => logBumps(x, p)), xs.map((x) => logNormal(x, mean, std))];
@@ -136,19 +157,20 @@ function show({ model, el }) {
     },
     numbers: now,
     controls: [
-      slider(model, "mean", { label: "mean of q", min: bounds.mean[0], max: bounds.mean[1], step: 0.05, spoken }),
-      slider(model, "std", { label: "width of q", ...ratios(...bounds.std), spoken }),
+      slider(model, "mean", { label: "mean of *q*", min: bounds.mean[0], max: bounds.mean[1], step: 0.05, spoken }),
+      slider(model, "std", { label: "width of *q*", ...ratios(...bounds.std), spoken }),
       html("div", { class: "vx-buttons" }, best("forward"), best("reverse")),
     ],
     legend: [
-      ["p", "p"],
-      ["q", "q (drag it)"],
-      ["forward", "p log (p / q), forward"],
-      ["reverse", "q log (q / p), reverse"],
+      ["p vx-filled", "*p*"],
+      ["q", "*q*, drag it"],
+      ["forward", "*p* log (*p* / *q*), forward"],
+      ["reverse", "*q* log (*q* / *p*), reverse"],
     ],
   });
   const inside = (v) => Math.max(bounds.mean[0], Math.min(bounds.mean[1], v));
-  draggable(picture, (event) => put(model, { mean: inside(top.at(event)[0]) }));
+  draggable(picture, { model, keys: ["mean"], onmove: (event) => put(model, { mean: inside(top.at(event)[0]) }) });
 }
 
-export default explorer([...BUMPS, "bounds"], show);
+const bounded = (key) => (text, model) => within(...model.get("bounds")[key])(text);
+export default explorer({ mean: bounded("mean"), std: bounded("std") }, [...BUMPS, "bounds"], show);

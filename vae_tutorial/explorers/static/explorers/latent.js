@@ -5,12 +5,14 @@ import {
   fixed,
   frame,
   html,
-  listen,
+  oneOf,
+  options,
   plot,
   put,
   read,
   slider,
   svg,
+  within,
   xlogy,
 } from "./shared.js";
 
@@ -43,7 +45,7 @@ function half(bits) {
 }
 
 // The decoder's layers, and the codes with their labels, as arrays of numbers.
-function unpack({ sizes, weights, codes, labels }) {
+export function unpack({ sizes, weights, codes, labels }) {
   const views = { weights: bytes(weights), codes: bytes(codes), labels: bytes(labels) };
   const all = Float32Array.from({ length: views.weights.byteLength / 2 }, (_, i) =>
     half(views.weights.getUint16(2 * i, true)),
@@ -104,13 +106,21 @@ export function numbers({ z1, z2, ...packed }, parts = unpack(packed)) {
   }
   const entropy = decode(parts, z1, z2).reduce((sum, p) => sum - xlogy(p, p) - xlogy(1 - p, 1 - p), 0);
   return {
-    z1,
-    z2,
     log_prior: -Math.log(2 * Math.PI) - (z1 ** 2 + z2 ** 2) / 2,
     near: (100 * near) / labels.length,
     nearest,
     entropy,
   };
+}
+
+// What kind of place z is, of those that the question names: null for one in between.
+export function kindOf(z1, z2, { codes, labels }) {
+  const classes = [];
+  for (let i = 0; i < labels.length; i++)
+    if (Math.hypot(codes[2 * i] - z1, codes[2 * i + 1] - z2) <= NEAR) classes.push(labels[i]);
+  if (!classes.length) return Math.hypot(z1, z2) > 3 ? "a corner" : null;
+  const kinds = new Set(classes).size;
+  return kinds > 2 ? "between clouds" : kinds === 1 && classes.length >= 5 ? "amid a cloud" : null;
 }
 
 // -- Pictures ---------------------------------------------------------------------------------------------------------
@@ -134,13 +144,26 @@ function drawMap(parts) {
   return canvas;
 }
 
-function show({ model, el }) {
+function show({ model, el, start }) {
   const parts = unpack(read(model, PACKED));
   let last = {};
   const now = () => {
     const [z1, z2] = [model.get("z1"), model.get("z2")];
-    return last.z1 === z1 && last.z2 === z2 ? last : (last = numbers({ z1, z2 }, parts)); // table and sliders ask
+    // Table and sliders ask.
+    return last.z1 === z1 && last.z2 === z2 ? last : (last = { z1, z2, ...numbers({ z1, z2 }, parts) });
   };
+  // Of each kind of place that was seen, the one where the decoder was least sure.
+  const seen = new Map();
+  function evidence() {
+    const kind = kindOf(model.get("z1"), model.get("z2"), parts);
+    if (kind && model.get("z1") !== start.z1) seen.set(kind, Math.max(now().entropy, seen.get(kind) ?? 0));
+    const found = [...seen].map(([where, nats]) => `${where} ${fixed(0)(nats)}`).join(", ");
+    const left = ["a corner", "between clouds", "amid a cloud"].filter((where) => !seen.has(where));
+    const most = Math.max(...seen.values());
+    const done = !left.length && seen.get("between clouds") === most;
+    const next = left.length ? `Still to see: ${left.join(", ")}.` : "Look for a blend between clouds.";
+    return { done, say: found && `You saw, in nats: ${found}. ${done ? "" : next}` };
+  }
   const place = () => `z = (${two(model.get("z1"))}, ${two(model.get("z2"))})`;
   const inside = (v) => Math.max(-EDGE, Math.min(EDGE, Math.round(100 * v) / 100));
   const go = (z1, z2) => put(model, { z1: inside(z1), z2: inside(z2) });
@@ -150,13 +173,6 @@ function show({ model, el }) {
   // What stays while z moves: the digit, the plane with its codes, and the point.
   const digit = html("canvas", { width: SIDE, height: SIDE, role: "img", class: "vx-pixels vx-digit" });
   const image = new ImageData(SIDE, SIDE);
-  const said = html("div", { class: "vx-said" });
-  const card = html(
-    "div",
-    { class: "vx-card" },
-    digit,
-    html("div", {}, said, "The decoder's probability of ink for each pixel: 0 white, 1 black"),
-  );
   const point = html("div", {
     class: "vx-point",
     tabindex: "0",
@@ -165,17 +181,11 @@ function show({ model, el }) {
     "data-grip": "z",
   });
   const plane = html("div", { class: "vx-plane" });
-  const stage = html("div", { class: "vx-picture vx-stage" }, card, plane);
-  const toggles = [["all codes", -1], ...colors.map((_, k) => [String(k), k])].map(([label, k]) => {
-    const toggle = button(label, () => put(model, { shown: model.get("shown") === k ? -1 : k }));
-    toggle.classList.add("vx-toggle");
-    toggle.style.borderBottom = `5px solid ${colors[k] ?? "currentcolor"}`;
-    return [toggle, () => model.get("shown") === k];
-  });
+  const classes = options(model, "shown", "codes of", () => [[-1, "all"], ...colors.map((_, k) => [k, String(k)])]);
+  [...classes.children].forEach((one, k) => (one.style.borderBottom = `5px solid ${colors[k - 1] ?? "currentcolor"}`));
   const map = button("map of digits", () => put(model, { map: !model.get("map") }));
-  map.classList.add("vx-toggle");
-  toggles.push([map, () => model.get("map")]);
-  let [top, tiles, width, key] = [null, null, 0, ""];
+  classes.append(map);
+  let [top, tiles, key] = [null, null, ""];
 
   // Anew when the size changes, the class, or the map: 2,000 codes, or the map with the codes of one class.
   function drawPlane(size) {
@@ -187,8 +197,8 @@ function show({ model, el }) {
       height: size - 6,
       x: [-EDGE, EDGE],
       y: [-EDGE, EDGE],
-      xlabel: "z₁",
-      ylabel: "z₂",
+      xlabel: "*z*₁",
+      ylabel: "*z*₂",
       label: `The latent plane from −4 to 4: ${which}.`,
     });
     const [left, upper, span] = [top.sx(-EDGE), top.sy(EDGE), top.sx(EDGE) - top.sx(-EDGE)];
@@ -244,17 +254,12 @@ function show({ model, el }) {
     if (!point.parentNode) plane.append(point);
   }
 
-  function draw(wide) {
-    const wanted = `${wide} ${model.get("shown")} ${model.get("map")}`;
+  function draw(width) {
+    const wanted = `${width} ${model.get("shown")} ${model.get("map")}`;
     if (key !== wanted) {
-      [key, width] = [wanted, wide];
-      const beside = width >= 520;
-      stage.classList.toggle("vx-beside", beside);
-      digit.style.width = digit.style.height = `${SIDE * (beside ? 6 : 4)}px`;
-      drawPlane(Math.min(480, beside ? width - 210 : width));
-      for (const [toggle, pressed] of toggles) {
-        toggle.setAttribute("aria-pressed", pressed());
-      }
+      key = wanted;
+      drawPlane(Math.min(400, width));
+      map.setAttribute("aria-pressed", model.get("map"));
     }
     const [z1, z2] = [model.get("z1"), model.get("z2")];
     ink(digit.getContext("2d"), image, decode(parts, z1, z2));
@@ -262,47 +267,40 @@ function show({ model, el }) {
       "aria-label",
       `What the decoder draws at ${place()}: the probability of each pixel, 0 white, 1 black.`,
     );
-    said.textContent = place();
     point.style.transform = `translate(${top.sx(z1)}px, ${top.sy(z2)}px)`;
     point.setAttribute("aria-label", `${place()}. Arrow keys move it, with Shift further.`);
-    return [];
+    return plane;
   }
 
-  // The frame hears once of a move, which may change both z1 and z2.
-  const moved = new Set();
-  let waiting = false;
-  const tell = () => {
-    waiting = false;
-    moved.forEach((callback) => callback());
-  };
-  listen(model, ["z1", "z2"], () => {
-    if (!waiting) queueMicrotask(tell);
-    waiting = true;
-  });
-  const empty = frame({
-    model: { ...model, on: (_, callback) => moved.add(callback) },
+  frame({
+    model,
     el,
+    start,
+    evidence,
+    marks: ["entropy"],
     draw,
     numbers: now,
-    keys: ["z"],
-    controls: [
-      ...["z1", "z2"].map((name, n) =>
-        slider(model, name, { label: `z${"₁₂"[n]}`, min: -EDGE, max: EDGE, step: 0.05, spoken }),
-      ),
+    controls: html(
+      "div",
+      { class: "vx-card" },
+      digit,
       html(
         "div",
-        { class: "vx-buttons", role: "group", "aria-label": "Class of the codes that stand out" },
-        toggles.map(([toggle]) => toggle),
+        {},
+        html("p", { class: "vx-caption" }, "The decoder's probability of ink in each pixel: 0 white, 1 black"),
+        ["z1", "z2"].map((name, n) =>
+          slider(model, name, { label: `*z*${"₁₂"[n]}`, min: -EDGE, max: EDGE, step: 0.05, spoken }),
+        ),
       ),
-    ],
+    ),
+    below: classes,
     legend: [
-      ["highlight", `z, drag it; ring: ${NEAR} round it`],
+      ["highlight", `*z*, drag it; ring: ${NEAR} round it`],
       ["prior vx-dashed", "1, 2, 3 deviations of the prior"],
     ],
   });
-  // The frame fills its picture anew at each move; this one stays, so that the point keeps its focus.
-  empty.before(stage);
-  draggable(plane, (event) => go(...top.at(event)));
+  const onmove = (event) => go(...top.at(event));
+  draggable(plane, { model, keys: ["z1", "z2"], onmove });
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
   point.addEventListener("keydown", (event) => {
     if (!(event.key in steps)) return;
@@ -310,7 +308,16 @@ function show({ model, el }) {
     const [a, b] = steps[event.key].map((step) => step * (event.shiftKey ? 0.5 : 0.1));
     go(model.get("z1") + a, model.get("z2") + b);
   });
-  listen(model, ["shown", "map"], () => width && draw(width));
 }
 
-export default explorer([...PACKED, "places", "colors"], show);
+const inPlane = within(-EDGE, EDGE);
+export default explorer(
+  {
+    z1: inPlane,
+    z2: inPlane,
+    shown: oneOf([-1, ...Array(10).keys()]),
+    map: oneOf([true, false]),
+  },
+  [...PACKED, "places", "colors"],
+  show,
+);

@@ -58,6 +58,20 @@
     return import((await texts)(name));
   }
 
+  // The address may name an explorer and its state, as "copy link" writes it: #explorer-kl?mean=0.5. What it does not
+  // name is as it was at first, and what cannot be is passed over.
+  function follow(host, moves, start) {
+    const [id, query] = location.hash.slice(1).split("?");
+    if (id !== host.id || query === undefined) return;
+    const state = { ...start };
+    for (const [key, text] of new URLSearchParams(query)) {
+      const value = Object.hasOwn(moves, key) ? moves[key](text, host.explorer) : undefined;
+      if (value !== undefined) state[key] = value;
+    }
+    for (const [key, value] of Object.entries(state)) host.explorer.set(key, value);
+    host.scrollIntoView();
+  }
+
   async function draw(host) {
     const still = host.querySelector(".vx-static");
     const el = document.createElement("div");
@@ -66,7 +80,10 @@
       const { default: explorer } = await module(host.dataset.explorer);
       still.replaceWith(el); // first: an explorer asks how wide it is
       host.explorer = model; // for the curious, and for tests
+      const start = Object.fromEntries(Object.keys(explorer.moves).map((key) => [key, model.get(key)]));
       await explorer.render({ model, el });
+      addEventListener("hashchange", () => follow(host, explorer.moves, start));
+      follow(host, explorer.moves, start);
       host.dataset.ready = Math.round(performance.now()); // milliseconds since the page was asked for
     } catch (error) {
       if (el.isConnected) el.replaceWith(still);
@@ -84,11 +101,5 @@
     await Promise.all(hosts.map(draw));
   }
 
-  // MathJax keeps the page's one thread for a second or two: the explorers, which need little of it, come first.
-  const drawn = drawAll();
-  if (window.MathJax && !window.MathJax.version)
-    window.MathJax.startup = {
-      ...window.MathJax.startup,
-      pageReady: () => drawn.then(() => window.MathJax.startup.defaultPageReady()),
-    };
+  drawAll();
 }

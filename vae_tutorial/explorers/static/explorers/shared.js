@@ -16,6 +16,20 @@ const build =
 export const html = build("http://www.w3.org/1999/xhtml");
 export const svg = build("http://www.w3.org/2000/svg");
 
+// Text as nodes: *x* is a letter of mathematics, ~q~ a subscript. `make`: html, or svg within a picture.
+export const typeset = (text, make = html) =>
+  text
+    .split(/(~[^~]+~|\*[^*]+\*)/)
+    .filter(Boolean)
+    .map((piece) => {
+      const inner = piece.slice(1, -1);
+      if (piece[0] === "~") return make("sub", {}, typeset(inner, make));
+      if (piece[0] === "*") return make === svg ? svg("tspan", { class: "vx-i" }, inner) : make("i", {}, inner);
+      return piece;
+    });
+
+export const unmarked = (text) => text.replace(/[*~]/g, "");
+
 // A true minus sign, which screen readers read as one.
 export const fixed = (digits) => (value) =>
   Number.isFinite(value)
@@ -43,6 +57,19 @@ export function put(model, values) {
   model.save_changes();
 }
 
+// Calls back once, after all that happens now: several values often change together.
+function soon(callback) {
+  let waiting = false;
+  return () => {
+    if (!waiting)
+      queueMicrotask(() => {
+        waiting = false;
+        callback();
+      });
+    waiting = true;
+  };
+}
+
 // The model with an end: what was asked of it through `on` and `end` is over when `stop` is called.
 function ending(model) {
   const ends = [];
@@ -59,27 +86,25 @@ function ending(model) {
   };
 }
 
-const WORDS = ["title", "question", "choices", "task", "rows"];
+const WORDS = ["title", "question", "choices", "task", "unit", "rows"];
 
-// What a module exports. `show({ model, el })` draws the explorer; it is drawn anew when Python sets its words, or one
-// of the `fixed` values, which no reader moves.
-export function explorer(fixed, show) {
+// What a module exports. `moves`: the values that a reader moves, each with what makes it of a text of the address, or
+// undefined of a text that it cannot be. `show({ model, el, start })` draws the explorer; it is drawn anew when Python
+// sets its words, or one of the `fixed` values. `start`: the values as they were at first.
+export function explorer(moves, fixed, show) {
   return {
+    moves,
     render({ model, el }) {
-      let [shown, waiting, over] = [null, false, false];
+      const start = read(model, Object.keys(moves));
+      let [shown, over] = [null, false];
       const draw = () => {
-        waiting = false;
         if (over) return;
         shown?.stop();
         shown = ending(model);
-        show({ model: shown, el });
-      };
-      const again = () => {
-        if (!waiting) queueMicrotask(draw); // once for several values
-        waiting = true;
+        show({ model: shown, el, start });
       };
       const outer = ending(model);
-      listen(outer, [...WORDS, ...fixed], again);
+      listen(outer, [...WORDS, ...fixed], soon(draw));
       draw();
       return () => {
         over = true;
@@ -90,45 +115,96 @@ export function explorer(fixed, show) {
   };
 }
 
-// -- The frame: title, prediction, controls, picture, numbers ---------------------------------------------------------
+// For `moves`: a number within bounds, one of some.
+export function within(low, high) {
+  return (text) => {
+    const value = text.trim() === "" ? NaN : Number(text);
+    return value >= low && value <= high ? value : undefined;
+  };
+}
+export const oneOf = (options) => (text) => options.find((option) => String(option) === text);
 
-// `keys`: the values that a reader moves. `controls`: nodes. `draw(width)`: a node or several, anew at each change.
-// `numbers()`: what the table shows, by the keys of the model's `rows`. Returns the node of the picture.
-export function frame({ model, el, keys, controls, legend = [], draw, numbers }) {
+// -- The frame: title, prediction, picture at the left; controls, reply and numbers at the right ----------------------
+
+const REST = 300; // milliseconds after which a hand rests, and what it shows is judged
+
+// `draw(width)`: a node or several, anew at each change of what a reader moves. `controls`: nodes, on a phone always in
+// sight; `more`: further ones; `below`: nodes under the picture. `numbers()`: what the table shows, by the keys of the
+// model's `rows`. `evidence()`: after a prediction, what the reader's own moves have shown. Is it the answer (`done`)?
+// What is there to say until then, or besides (`say`)? Since which numbers does the table show the changes (`since`: a
+// label and numbers)? `marks`: the rows to look at then. Returns the node of the picture.
+export function frame({
+  model,
+  el,
+  start,
+  controls,
+  more = [],
+  below = [],
+  legend = [],
+  draw,
+  numbers,
+  evidence,
+  marks = [],
+}) {
   const picture = html("div", { class: "vx-picture" });
-  const cells = new Map(model.get("rows").map(([key]) => [key, html("td")]));
-  const guess = prediction(model);
+  const rows = model.get("rows").map(([key, label]) => ({
+    key,
+    value: html("td"),
+    change: html("td"),
+    head: html("th", { scope: "row" }, typeset(label)),
+  }));
+  const heads = [html("th", { scope: "col" }, "now"), html("th", { scope: "col" })];
+  const table = html(
+    "table",
+    { class: "vx-numbers" },
+    html("thead", {}, html("tr", {}, html("td", {}, model.get("unit")), heads)),
+    html(
+      "tbody",
+      {},
+      rows.map(({ key, value, change, head }) =>
+        html("tr", { class: marks.includes(key) && "vx-mark" }, head, value, change),
+      ),
+    ),
+  );
+  const guess = prediction(model, evidence);
+  const tools = html(
+    "div",
+    { class: "vx-tools" },
+    button("reset", () => put(model, start)),
+    link(model, el, start),
+  );
   el.replaceChildren(
     html(
       "section",
       // JupyterLab would take the arrow keys, and letters, as commands of its own.
       {
         class: "vx",
-        "aria-label": `Explorer: ${model.get("title")}`,
+        "aria-label": `Explorer: ${unmarked(model.get("title"))}`,
         onkeydown: (event) => plain(event) && event.stopPropagation(),
       },
-      html("p", { class: "vx-title" }, model.get("title")),
+      html("p", { class: "vx-title", role: "heading", "aria-level": "3" }, typeset(model.get("title"))),
       guess.node,
-      html("div", { class: "vx-controls" }, controls),
-      legend.length
-        ? html(
-            "ul",
-            { class: "vx-legend" },
-            legend.map(([name, text]) => html("li", { class: `vx-${name}` }, text)),
-          )
-        : [],
-      picture,
       html(
-        "table",
-        { class: "vx-numbers" },
+        "div",
+        { class: "vx-body" },
         html(
-          "tbody",
-          {},
-          model.get("rows").map(([key, label]) => html("tr", {}, html("th", { scope: "row" }, label), cells.get(key))),
+          "div",
+          { class: "vx-left" },
+          picture,
+          legend.length
+            ? html(
+                "ul",
+                { class: "vx-legend" },
+                legend.map(([name, text]) => html("li", { class: `vx-${name}` }, typeset(text))),
+              )
+            : [],
+          below,
         ),
+        html("div", { class: "vx-side" }, html("div", { class: "vx-held" }, controls, guess.reply), more, table, tools),
       ),
     ),
   );
+  let found = {};
   const update = () => {
     const width = Math.round(picture.clientWidth);
     if (!width) return; // not on the page yet: the observer calls again
@@ -136,15 +212,29 @@ export function frame({ model, el, keys, controls, legend = [], draw, numbers })
     // What stays is not put in anew: it would lose the focus.
     if (drawn.length !== picture.childNodes.length || drawn.some((node, i) => node !== picture.childNodes[i]))
       picture.replaceChildren(...drawn);
-    const found = numbers();
-    for (const [key, label, digits = 3] of model.get("rows")) {
+    found = numbers();
+    model.get("rows").forEach(([key, , digits = 3], i) => {
       const value = found[key];
-      cells.get(key).textContent = typeof value === "number" ? fixed(digits)(value) : value;
-      cells.get(key).dataset.exact = value;
-    }
+      rows[i].value.textContent = typeof value === "number" ? fixed(digits)(value) : value;
+      rows[i].value.dataset.exact = value;
+    });
+    compare();
   };
-  listen(model, keys, update);
-  listen(model, keys, guess.moved);
+  // The change of each number, once there is something to compare with.
+  function compare() {
+    const { since, done } = guess.shown();
+    table.classList.toggle("vx-compared", Boolean(since));
+    table.classList.toggle("vx-done", Boolean(done));
+    heads[1].replaceChildren(...typeset(since?.[0] ?? ""));
+    model.get("rows").forEach(([key, , digits = 3], i) => {
+      const change = since ? found[key] - since[1][key] : NaN;
+      const shown = Number.isFinite(change) ? fixed(digits)(change) : "";
+      rows[i].change.textContent = /[1-9]/.test(shown) && change > 0 ? `+${shown}` : shown;
+    });
+  }
+  listen(model, Object.keys(start), soon(update));
+  listen(model, Object.keys(start), guess.moved);
+  guess.judged(compare);
   const observer = new ResizeObserver(update);
   observer.observe(picture);
   model.end(() => observer.disconnect());
@@ -154,31 +244,66 @@ export function frame({ model, el, keys, controls, legend = [], draw, numbers })
 
 const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey && event.key !== "Escape";
 
-// A question before the first move. The answer comes after the reader has chosen, and then moved something.
-function prediction(model) {
-  const reply = html("p", { class: "vx-reply", role: "status" });
-  const name = `vx-${Math.random().toString(36).slice(2)}`;
-  let chosen = null;
-  const choices = model.get("choices").map(([label, text]) => {
-    const input = html("input", {
-      type: "radio",
-      name,
-      onchange: () => {
-        chosen = text;
-        reply.textContent = model.get("task");
-      },
-    });
-    return html("label", {}, input, " ", label);
+// Copies the address of the page with the explorer's state, and shows it in the address bar; only where there is one.
+function link(model, el, start) {
+  const { id } = el.closest("[data-explorer]") ?? {};
+  if (!id) return [];
+  const short = (value) => (typeof value === "number" ? Number(value.toPrecision(5)) : value);
+  const copy = button("copy link", () => {
+    const moved = Object.keys(start).filter((key) => String(model.get(key)) !== String(start[key]));
+    const state = moved.map((key) => `${key}=${[model.get(key)].flat().map(short)}`).join("&");
+    history.replaceState(null, "", `#${id}${state && "?"}${state}`);
+    copy.textContent = "it is in the address bar";
+    navigator.clipboard?.writeText(location.href).then(
+      () => (copy.textContent = "copied"),
+      () => {},
+    );
   });
-  const node = html(
-    "fieldset",
-    { class: "vx-predict" },
-    html("legend", {}, "Predict"),
-    html("p", {}, model.get("question")),
-    choices,
-    reply,
+  listen(model, Object.keys(start), () => (copy.textContent = "copy link"));
+  return copy;
+}
+
+// A question before the first move. It folds to a line when the reader has chosen; the answer comes when what was moved
+// since has shown it, and the hand rests.
+function prediction(model, evidence) {
+  const reply = html("p", { class: "vx-reply", role: "status" });
+  let [chosen, shown, timer, then] = [null, {}, null, () => {}];
+  const said = html("summary", {}, "Predict first");
+  const judge = () => {
+    if (!shown.done) shown = evidence();
+    reply.replaceChildren(...typeset([shown.done && chosen, shown.say].filter(Boolean).join(" ") || model.get("task")));
+    reply.classList.toggle("vx-done", Boolean(shown.done));
+    then();
+  };
+  const choices = model.get("choices").map(([label, text]) =>
+    button(label, (event) => {
+      chosen = text;
+      for (const one of choices) one.setAttribute("aria-pressed", one === event.currentTarget);
+      said.replaceChildren("You predicted: ", html("b", {}, typeset(label)));
+      node.open = false;
+      said.focus();
+      if (shown.done) judge();
+      else reply.replaceChildren(...typeset(model.get("task")));
+    }),
   );
-  return { node, moved: () => chosen && (reply.textContent = chosen) };
+  const node = html(
+    "details",
+    { class: "vx-predict", open: true },
+    said,
+    html("p", {}, typeset(model.get("question"))),
+    html("div", { class: "vx-buttons", role: "group", "aria-label": "Your prediction" }, choices),
+  );
+  model.end(() => clearTimeout(timer));
+  return {
+    node,
+    reply,
+    shown: () => shown,
+    judged: (callback) => (then = callback),
+    moved: () => {
+      clearTimeout(timer);
+      if (chosen) timer = setTimeout(judge, REST);
+    },
+  };
 }
 
 // -- Controls ---------------------------------------------------------------------------------------------------------
@@ -191,16 +316,24 @@ export function slider(
   { label, min, max, step, format = fixed(2), spoken = null, at = (v) => v, from = (v) => v },
 ) {
   const move = () => put(model, { [key]: Number(from(Number(input.value)).toPrecision(6)) });
-  const input = html("input", { type: "range", min, max, step, oninput: move });
+  let pending = false; // the browser moves the slider under a finger that may be about to scroll
+  const input = html("input", { type: "range", min, max, step, oninput: () => (pending = undecided()) || move() });
   const shown = html("span", { class: "vx-value", "aria-hidden": "true" }); // the slider itself says it
   const show = () => {
     input.value = at(model.get(key));
     shown.textContent = format(model.get(key));
     input.setAttribute("aria-valuetext", spoken ? `${shown.textContent}, ${spoken()}` : shown.textContent);
   };
-  listen(model, [key], () => queueMicrotask(show));
+  const undecided = draggable(input, {
+    model,
+    keys: [key],
+    onmove: () => pending && move(),
+    oncancel: show,
+    native: true,
+  });
+  listen(model, [key], soon(show));
   show();
-  return html("label", { class: "vx-slider" }, html("span", {}, label), input, shown);
+  return html("label", { class: "vx-slider" }, html("span", {}, typeset(label)), input, shown);
 }
 
 // A scale of equal ratios, for a slider, in so many steps from end to end: both ends can be reached.
@@ -216,24 +349,44 @@ export function ratios(low, high, steps = 200) {
 }
 
 export function button(label, onclick) {
-  return html("button", { type: "button", class: "vx-button", onclick }, label);
+  return html("button", { type: "button", class: "vx-button", onclick }, typeset(label));
+}
+
+// Buttons in a row, one of which is pressed: `options()` gives the value and the label of each, and is asked again when
+// one of `again` changes.
+export function options(model, key, label, options, again = []) {
+  const row = html("div", { class: "vx-options vx-buttons", role: "group", "aria-label": label });
+  let shown = "";
+  const show = () => {
+    const wanted = options();
+    if (shown !== String(wanted))
+      row.replaceChildren(...wanted.map(([value, text]) => button(text, () => put(model, { [key]: value }))));
+    shown = String(wanted);
+    wanted.forEach(([value], i) => row.children[i].setAttribute("aria-pressed", model.get(key) === value));
+  };
+  listen(model, [key, ...again], show);
+  show();
+  return row;
 }
 
 const SCROLL = 8; // pixels after which a finger shows whether it scrolls the page
 
 // Lets a pointer drag over a picture that is drawn anew at each move: listens on what stays. `where(event)`: whether a
 // drag may begin there. A finger that comes down may be about to scroll the page: it counts when it moves sideways, or
-// when it is lifted where it came down; on what is marked as `data-grip`, at once and in all directions.
-export function draggable(node, onmove, where = () => true) {
-  let [held, start] = [false, null];
+// when it is lifted where it came down; on what is marked as `data-grip`, at once and in all directions. What the
+// browser takes back (`pointercancel`) was no move: the values of `keys` are again as they were. `native`: the node
+// follows a pointer by itself. Returns what says whether a finger is undecided.
+export function draggable(node, { model, keys, onmove, where = () => true, oncancel = () => {}, native = false }) {
+  let [held, start, before] = [false, null, null];
   const grip = (event) => event.target.closest("[data-grip]");
   node.addEventListener("touchstart", (event) => grip(event) && event.preventDefault(), { passive: false });
   node.addEventListener("pointerdown", (event) => {
     [held, start] = [false, null];
-    if (event.button || !where(event)) return;
-    node.setPointerCapture(event.pointerId);
-    start = [event.clientX, event.clientY];
+    if (event.button || !where(event) || (native && event.pointerType !== "touch")) return;
+    [start, before] = [[event.clientX, event.clientY], read(model, keys)];
     held = event.pointerType !== "touch" || Boolean(grip(event));
+    if (native) return;
+    node.setPointerCapture(event.pointerId);
     if (event.pointerType !== "touch") onmove(event);
   });
   node.addEventListener("pointermove", (event) => {
@@ -247,7 +400,12 @@ export function draggable(node, onmove, where = () => true) {
     if (held || still) onmove(event);
     [held, start] = [false, null];
   });
-  node.addEventListener("pointercancel", () => ([held, start] = [false, null]));
+  node.addEventListener("pointercancel", () => {
+    if (held) put(model, before);
+    [held, start] = [false, null];
+    oncancel();
+  });
+  return () => Boolean(start) && !held;
 }
 
 // -- Plots, in true pixels so that text is as large on a phone as on a desk -------------------------------------------
@@ -262,8 +420,8 @@ export function ticks(low, high, most = 6) {
 }
 
 // `label` says in words what the picture shows now. Lines are lists of [x, y]; names are those of the style sheet.
-export function plot({ width, height, x, y, xlabel, ylabel, label, left = 48 }) {
-  const [right, top, bottom] = [12, 14, 40];
+export function plot({ width, height, x, y, xlabel, ylabel, label, left = 48, bottom = 40 }) {
+  const [right, top] = [12, 14];
   const sx = (v) => left + ((v - x[0]) / (x[1] - x[0])) * (width - left - right);
   const sy = (v) => height - bottom - ((v - y[0]) / (y[1] - y[0])) * (height - top - bottom);
   const node = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
@@ -278,12 +436,13 @@ export function plot({ width, height, x, y, xlabel, ylabel, label, left = 48 }) 
     add("line", { class: "vx-grid", x1: left, x2: width - right, y1: sy(v), y2: sy(v) });
     add("text", { class: "vx-tick", x: left - 6, y: sy(v) + 4, "text-anchor": "end" }, short(v));
   }
-  if (xlabel) add("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, xlabel);
+  if (xlabel)
+    add("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, typeset(xlabel, svg));
   if (ylabel)
     add(
       "text",
       { transform: `translate(13 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" },
-      ylabel,
+      typeset(ylabel, svg),
     );
   return {
     node,
@@ -314,10 +473,20 @@ export function plot({ width, height, x, y, xlabel, ylabel, label, left = 48 }) 
         height: Math.abs(sy(base) - sy(value)),
       }),
     dot: (a, b, name, r = 5) => add("circle", { class: `vx-dot vx-${name}`, cx: sx(a), cy: sy(b), r }),
-    text: (a, b, text, attributes = {}) => add("text", { x: sx(a), y: sy(b), ...attributes }, text),
+    text: (a, b, text, attributes = {}) => add("text", { x: sx(a), y: sy(b), ...attributes }, typeset(text, svg)),
+    // Something to take hold of, that moves along one axis; within the picture.
+    grip: (a, b, name, turn = 0) => node.append(handle(sx(a), Math.max(top, sy(b)), name, turn)),
   };
 }
-const short = (v) => String(Number(v.toPrecision(6))).replace("-", "−");
+// A round handle with an arrow to both sides.
+export const handle = (x, y, name, turn = 0) =>
+  svg(
+    "g",
+    { class: `vx-handle vx-${name}`, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) rotate(${turn})` },
+    svg("circle", { r: 9 }),
+    svg("path", { d: "M-3 -3l-3 3l3 3M3 -3l3 3l-3 3" }),
+  );
+export const short = (v) => String(Number(v.toPrecision(6))).replace("-", "−");
 
 // -- Arithmetic, in nats ----------------------------------------------------------------------------------------------
 
@@ -330,27 +499,9 @@ export const logSumExp = (values) => {
 };
 export const trapezoid = (values, spacing) =>
   spacing * (values.reduce((a, b) => a + b, 0) - 0.5 * (values[0] + values.at(-1)));
-// 0 log 0 = 0; p log (p / q) is infinite where q is 0 and p is not.
+// 0 log 0 = 0
 export const xlogy = (x, y) => (x === 0 ? 0 : x * Math.log(y));
 export const entropy = (p) => -p.reduce((sum, v) => sum + xlogy(v, v), 0);
-export const kl = (p, q) => p.reduce((sum, v, i) => sum + (v === 0 ? 0 : v * Math.log(v / q[i])), 0);
 // KL(N(mu, std^2) || N(mu2, std2^2))
 export const gaussianKL = (mu, std, mu2 = 0, std2 = 1) =>
   Math.log(std2 / std) + (std ** 2 + (mu - mu2) ** 2) / (2 * std2 ** 2) - 0.5;
-
-// The same numbers for the same seed on every machine (mulberry32), and normal ones from them (Box and Muller).
-export function random(seed) {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-export function normals(count, seed) {
-  const uniform = random(seed);
-  return Array.from(
-    { length: count },
-    () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
-  );
-}

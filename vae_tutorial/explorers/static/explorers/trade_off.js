@@ -1,4 +1,4 @@
-import { draggable, explorer, fixed, frame, html, linspace, plot, put, read, slider } from "./shared.js";
+import { draggable, explorer, fixed, frame, html, linspace, oneOf, plot, put, read, slider } from "./shared.js";
 
 const SIDE = 28; // pixels of a digit
 const ASLEEP = 0.01; // nats: a unit whose KL is below is marked
@@ -7,7 +7,7 @@ const ASLEEP = 0.01; // nats: a unit whose KL is below is marked
 export function numbers({ beta, betas, rates, distortions, active }) {
   const i = betas.indexOf(beta);
   const [rate, distortion] = [rates[i], distortions[i]];
-  return { beta, rate, distortion, elbo: -rate - distortion, objective: -distortion - beta * rate, active: active[i] };
+  return { rate, distortion, elbo: -rate - distortion, objective: -distortion - beta * rate, active: active[i] };
 }
 
 // A canvas of digits, ink on paper in both themes, each pixel a sharp square. Digits are painted one at a time.
@@ -31,37 +31,28 @@ function sheet(columns, lines, scale) {
   return { node, paint };
 }
 
-function show({ model, el }) {
+function show({ model, el, start }) {
   const state = () => read(model, ["beta", "betas", "rates", "distortions", "active"]);
   const index = () => model.get("betas").indexOf(model.get("beta"));
   const caption = (text) => html("p", { class: "vx-caption" }, text);
   const { betas, rates, distortions } = state();
-  const key = html(
-    "ul",
-    { class: "vx-legend vx-later" },
-    html("li", { class: "vx-p" }, "the ten models, each with its beta"),
-    html("li", { class: "vx-elbo vx-dashed" }, "along it the same ELBO"),
-    html("li", { class: "vx-kl" }, "KL of a unit"),
-  );
-  const footnote = caption(
-    `× marks a unit that sleeps: its KL is below ${ASLEEP} nats. The table counts as active the units whose mean ` +
-      "varies over the test digits, with a variance above 0.01.",
-  );
+  const kls = html("div", { class: "vx-units" });
   let [sheets, plane] = [null, null];
+  const evidence = () => ({
+    done: model.get("beta") === betas[0],
+    since: [`since *β*\u00a0=\u00a0${start.beta}`, numbers({ ...state(), ...start })],
+  });
 
-  // Rows of ten digits, or of five on a phone; under each original its reconstruction. Made anew for a new width only.
+  // Ten digits, under each its reconstruction, and ten samples. Made anew for a new width only.
   function layout(width) {
-    const columns = width < 480 ? 5 : 10;
-    const scale = Math.min(2, width / (columns * (SIDE + 1)));
-    const pairs = sheet(columns, 20 / columns, scale);
-    const samples = sheet(columns, 10 / columns, scale);
-    const place = (k) => [k % columns, Math.floor(k / columns)];
-    for (let k = 0; k < 10; k++) pairs.paint(model.get("originals"), k, place(k)[0], 2 * place(k)[1]);
+    const scale = Math.min(2, width / (10 * (SIDE + 1)));
+    const [pairs, samples] = [sheet(10, 2, scale), sheet(10, 1, scale)];
+    for (let k = 0; k < 10; k++) pairs.paint(model.get("originals"), k, k, 0);
     const told = [
-      caption(`Ten test digits, and under each its reconstruction from one draw of z. ${model.get("note")}`),
-      caption("Ten samples from the prior, from the same z at every beta"),
+      caption(`Ten test digits, and under each its reconstruction. ${model.get("note")}`),
+      caption("Ten samples from the prior"),
     ];
-    return { width, columns, place, pairs, samples, nodes: [told[0], pairs.node, told[1], samples.node], painted: -1 };
+    return { width, pairs, samples, nodes: [told[0], pairs.node, told[1], samples.node], painted: -1 };
   }
 
   function digits(width) {
@@ -69,9 +60,8 @@ function show({ model, el }) {
     if (sheets.painted !== index()) {
       sheets.painted = index();
       for (let k = 0; k < 10; k++) {
-        const [column, line] = sheets.place(k);
-        sheets.pairs.paint(model.get("images"), 20 * index() + k, column, 2 * line + 1);
-        sheets.samples.paint(model.get("images"), 20 * index() + 10 + k, column, line);
+        sheets.pairs.paint(model.get("images"), 20 * index() + k, k, 1);
+        sheets.samples.paint(model.get("images"), 20 * index() + 10 + k, k, 0);
       }
       const at = `at beta ${betas[index()]}, as probabilities: 0 white, 1 black.`;
       sheets.pairs.node.setAttribute("aria-label", `Ten test digits, 0 to 9, and their reconstructions ${at}`);
@@ -121,12 +111,14 @@ function show({ model, el }) {
       height,
       x,
       y,
+      left: 52,
       xlabel: "rate, nats",
       ylabel: "distortion, nats",
       label:
         `Rate-distortion curve of ten models. Beta ${betas[index()]}: rate ${fixed(1)(rate)}, ` +
         `distortion ${fixed(1)(distortion)}, ELBO ${fixed(1)(elbo)} nats.`,
     });
+    plane.node.classList.add("vx-slides");
     equals(
       x,
       y,
@@ -148,26 +140,31 @@ function show({ model, el }) {
           dy: covered ? 17 : -6,
         });
     });
+    // Where it was at first, and the line of its ELBO there.
+    const first = numbers({ ...state(), ...start });
+    const at = (r) => [plane.sx(r), plane.sy(-first.elbo - r)].join(" ");
+    const ends = [Math.max(x[0], -first.elbo - y[1]), Math.min(x[1], -first.elbo - y[0])];
+    plane.add("path", { class: "vx-line vx-entropy", d: `M${at(ends[0])}L${at(ends[1])}` });
     plane.add("circle", { class: "vx-line vx-highlight", cx: plane.sx(rate), cy: plane.sy(distortion), r: 8 });
-    plane.text(rate, distortion, `beta ${betas[index()]}`, { dx: 9, dy: -9, class: "vx-letter" });
+    plane.text(rate, distortion, `*β* = ${betas[index()]}`, { dx: 9, dy: -9, class: "vx-letter" });
     return plane.node;
   }
 
   // The KL of each unit, the busiest first. One that sleeps has a cross in place of its bar.
   function units(width, height) {
-    const kls = [...model.get("unit_kls")[index()]].sort((a, b) => b - a);
+    const sizes = [...model.get("unit_kls")[index()]].sort((a, b) => b - a);
     const drawn = plot({
       width,
       height,
       x: [0.4, 10.6],
       y: [0, Math.ceil(Math.max(...model.get("unit_kls").flat()))],
-      xlabel: "units, the busiest first",
+      xlabel: "ten units, the busiest first",
       ylabel: "KL, nats",
       label:
-        `KL of the ten units in nats, the busiest first: ${kls.map(fixed(2)).join(", ")}. ` +
-        `${kls.filter((v) => v < ASLEEP).length} of them sleep.`,
+        `KL of the ten units in nats, the busiest first: ${sizes.map(fixed(2)).join(", ")}. ` +
+        `${sizes.filter((v) => v < ASLEEP).length} of them sleep.`,
     });
-    kls.forEach((value, j) => {
+    sizes.forEach((value, j) => {
       if (value >= ASLEEP) drawn.bar(j + 0.62, j + 1.38, value, "kl");
       else drawn.text(j + 1, 0, "×", { "text-anchor": "middle", dy: -4 });
     });
@@ -175,21 +172,21 @@ function show({ model, el }) {
   }
 
   function draw(width) {
-    const first = width < 600 ? width : Math.round(0.58 * width);
-    const plots = html("div", { class: "vx-plots" });
-    plots.append(curve(first, 320), units(first < width ? width - first : width, first < width ? 320 : 200));
-    return [...digits(width), key, plots, footnote];
+    kls.replaceChildren(units(kls.clientWidth, 140));
+    return [...digits(width), curve(width, 236)];
   }
 
   const picture = frame({
     model,
     el,
+    start,
+    evidence,
+    marks: ["distortion", "elbo"],
     draw,
-    keys: ["beta"],
     numbers: () => numbers(state()),
     controls: [
       slider(model, "beta", {
-        label: "beta",
+        label: "*β*",
         min: 0,
         max: betas.length - 1,
         step: 1,
@@ -199,6 +196,13 @@ function show({ model, el }) {
         spoken: () =>
           `rate ${fixed(1)(numbers(state()).rate)}, distortion ${fixed(1)(numbers(state()).distortion)} nats`,
       }),
+    ],
+    more: kls,
+    legend: [
+      ["p", "ten models, drag along them"],
+      ["elbo vx-dashed", "along it the same ELBO"],
+      ["entropy", `the ELBO of *β* = ${start.beta}`],
+      ["kl vx-filled", `KL of a unit; ×: it sleeps, below ${ASLEEP} nats`],
     ],
   });
   const offset = (event) => {
@@ -210,12 +214,17 @@ function show({ model, el }) {
     return px >= 0 && px <= box.width && py >= 0 && py <= box.height;
   };
   // The nearest of the ten.
-  const take = (event) => {
+  const onmove = (event) => {
     const [px, py] = offset(event);
     const far = rates.map((rate, i) => Math.hypot(plane.sx(rate) - px, plane.sy(distortions[i]) - py));
     put(model, { beta: betas[far.indexOf(Math.min(...far))] });
   };
-  draggable(picture, take, inPlane);
+  draggable(picture, { model, keys: ["beta"], onmove, where: inPlane });
 }
 
-export default explorer(["betas", "rates", "distortions", "unit_kls", "active", "images", "originals", "note"], show);
+const beta = (text, model) => oneOf(model.get("betas"))(text);
+export default explorer(
+  { beta },
+  ["betas", "rates", "distortions", "unit_kls", "active", "images", "originals", "note"],
+  show,
+);
