@@ -49,7 +49,8 @@ def given(space: dict) -> dict:
     if model is None and not {"encode", "decode"} <= set(functions):
         raise CheckupError(
             "the script defines no VAE that can be seen: a model with methods encode and decode, or functions encode, "
-            "reparameterize, decode and loss_function"
+            "reparameterize, decode and loss_function. Of a model that has forward alone, name its halves: "
+            "def encode(x): ... return mu, logvar, and so on"
         )
     if model is not None:
         named["model"] = model
