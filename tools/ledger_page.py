@@ -43,9 +43,9 @@ def course():
     for row in sorted([*ledger.rows(), ledger.floor()], key=lambda row: -row.nats):
         sign = {"exact": "", "bound": "≤ ", "floor": "≥ "}[row.kind]
         how = {"exact": "exact", "bound": "minus ELBO, one draw", "floor": "exact, for any model"}[row.kind]
-        chapter = f"[chapter {row.chapter}](../notebooks/{notebook(row.chapter)})"
+        chapter = f"[{row.chapter}](../notebooks/{notebook(row.chapter)})"
         rows.append((f"{sign}{row.nats:.1f} ± {row.stderr:.1f}", row.model, how, chapter))
-    return table(("nats per digit", "model", "measured", "by"), rows)
+    return table(("nats per digit", "model", "measured", "ch."), rows)
 
 
 def notebook(chapter):
