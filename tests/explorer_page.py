@@ -94,7 +94,8 @@ class Page:
     def rest(self, **values):
         """Set values, as a kernel would, and wait until the explorer has judged them."""
         self.set(**values)
-        self.page.wait_for_timeout(400)
+        # In the page's own time, behind the explorer's timer: a busy machine lets both wait.
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 350)))")
 
     def finger(self, x, y, across=0, along=0, steps=6, end="touchEnd"):
         """Put a finger down, move it in steps of so many pixels, and lift it, or let the browser take it away."""
