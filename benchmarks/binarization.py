@@ -64,7 +64,7 @@ def trained(way, seed, passes, count, draws, strict):
 
 def main(argv=None):
     arguments = _common.parse(__doc__, argv, seeds=3)
-    seeds, passes, count, draws = (2, 1, 100, 5) if arguments.quick else (arguments.seeds, 60, 60_000, 500)
+    seeds, passes, count, draws = (1, 1, 20, 5) if arguments.quick else (arguments.seeds, 60, 60_000, 500)
     runs, total = [], 0.0
     for seed in range(seeds):
         for way in WAYS:

@@ -23,6 +23,7 @@ from vae_tutorial import checkup, cli, evaluation, models, pretrained
 from vae_tutorial.checkup import examine
 from vae_tutorial.checkup.form import CONVENTIONS, form_of
 from vae_tutorial.checkup.gauge import CERTAIN, LIKELY, PERHAPS
+from vae_tutorial.checkup.halves import halved
 from vae_tutorial.checkup.nats import per_image, reference
 from vae_tutorial.checkup.reading import read
 from vae_tutorial.checkup.spread import spread_of
@@ -240,6 +241,82 @@ def test_a_model_with_its_own_forward_is_examined_as_it_trains():
         "z = self.reparameterize(mu, logvar)", "z = mu + torch.exp(logvar) * 0 + mu * 0"
     )
     assert "no_noise" in examined(text).faults
+
+
+HEADS = {
+    "two layers": (
+        "self.hidden, self.mu, self.lv = nn.Linear(64, 32), nn.Linear(32, 3), nn.Linear(32, 3)",
+        "h = torch.relu(self.hidden(x.flatten(1))); mu, lv = self.mu(h), self.lv(h)",
+    ),
+    "one layer, cut in two": (
+        "self.code = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 6))",
+        "mu, lv = self.code(x).chunk(2, 1)",
+    ),
+}
+ALONE = """
+import torch, torch.nn.functional as F
+from torch import nn
+
+class VAE(nn.Module):
+    def __init__(self):
+        super().__init__()
+        LAYERS
+        self.up, self.out = nn.Linear(3, 32), nn.Linear(32, 64)
+
+    def forward(self, x):
+        CODE
+        z = mu + torch.exp(0.5 * lv) * torch.randn_like(mu)
+        return torch.sigmoid(self.out(F.relu(self.up(z)))), mu, lv
+
+def loss_function(out, x, mu, logvar):
+    rec = F.binary_cross_entropy(out, x.flatten(1), reduction="sum")
+    return rec - 0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+
+model = VAE()
+"""
+
+
+@pytest.mark.parametrize(("layers", "code"), HEADS.values(), ids=HEADS)
+def test_a_model_with_forward_alone_is_taken_apart(layers, code):
+    text = ALONE.replace("LAYERS", layers).replace("CODE", code)
+    assert examined(text).faults == ()
+    assert {"noise", "spread", "kl", "gradient", "sees_x"} <= set(examined(text).silent)
+    for before, after, fault in (
+        ("0.5 * lv", "lv", "spread_mismatch"),
+        ("torch.exp(0.5 * lv) *", "0 *", "no_noise"),
+        ("- mu.pow(2)", "+ mu.pow(2)", "kl_sign"),
+        ("torch.randn_like(mu)", "torch.rand_like(mu)", "not_normal"),
+    ):
+        assert before in text
+        assert fault in examined(text.replace(before, after)).faults
+
+    space = {}
+    exec(text, space)
+    model, x = space["model"], small_digits()[:5] / 255
+    halves = halved(model, x)
+    z = torch.randn(5, 3)
+    with torch.no_grad():
+        assert torch.equal(halves.encode(x)[1], model(x)[2])
+        assert torch.equal(halves.decode(z), torch.sigmoid(model.out(torch.relu(model.up(z)))))
+
+
+def test_a_forward_that_cannot_be_taken_apart_is_told():
+    class Inline(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.code, self.matrix = nn.Linear(64, 6), nn.Parameter(torch.randn(3, 64))
+
+        def forward(self, x):
+            mu, logvar = self.code(x.flatten(1)).chunk(2, 1)
+            return mu @ self.matrix, mu, logvar
+
+    for model, message in (
+        (Inline(), "no layer in it takes a z of shape (8, 3): give its halves"),
+        (nn.Linear(64, 64), "its forward must return (output, mu, logvar); give functions"),
+        (nn.Linear(63, 64), "forward cannot take images of (32, 1, 8, 8), nor flattened"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            examine(model, torch.rand(32, 1, 8, 8), loss=sound()["loss"])
 
 
 def test_the_warm_up_is_judged_by_its_end():

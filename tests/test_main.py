@@ -290,32 +290,55 @@ GRADIENTS = textwrap.dedent(
 )
 
 
-def torchrun(*command):
-    return subprocess.run([*TORCHRUN, *command], capture_output=True, text=True, env=ALONE, timeout=120)
+TRAININGS = textwrap.dedent(
+    """
+    import contextlib, io, os, sys
+    from pathlib import Path
+    from vae_tutorial import cli
+
+    folder = Path(sys.argv[1])
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # a second group would wait for the first one's store
+    command = ["train", "--dataset", "digits", "--hidden", "32", "--seed", "5"]
+    for epochs, name, more in ((3, "whole", []), (2, "half", []), (3, "rest", ["--resume", str(folder / "half.pt")])):
+        os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            arguments = ["--epochs", str(epochs), "--checkpoint", str(folder / f"{name}.pt"), *more]
+            assert cli.main([*command, *arguments]) == 0
+        with open(folder / f"{name}.said", "a") as file:  # by both processes
+            file.write(said.getvalue())
+    """
+)
 
 
-@pytest.mark.process
-def test_gradients_of_two_processes_are_those_of_one(tmp_path):
-    script = tmp_path / "gradients.py"
-    script.write_text(GRADIENTS)
-    done = torchrun(str(script))
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """What two processes under torchrun did, one thing after the other: to start them takes most of the time."""
+    folder = tmp_path_factory.mktemp("two_processes")
+    script = folder / "all.py"
+    script.write_text(GRADIENTS + TRAININGS)
+    command = [*TORCHRUN, str(script), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ALONE, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert {"equal on 0", "equal on 1"} <= set(done.stdout.splitlines())
+    assert "Warning" not in done.stderr
+    return folder, done
 
 
 @pytest.mark.process
-def test_torchrun_trains_and_resumes_to_the_same_bits(tmp_path):
-    command = ["-m", "vae_tutorial", "train", "--dataset", "digits", "--hidden", "32", "--seed", "5"]
-    files = [tmp_path / name for name in ("whole.pt", "half.pt", "rest.pt")]
-    for epochs, file, more in ((3, 0, []), (2, 1, []), (3, 2, ["--resume", str(files[1])])):
-        done = torchrun(*command, "--epochs", str(epochs), "--checkpoint", str(files[file]), *more)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("test ELBO") == 1  # the first process speaks for all
-        assert "2 processes" in done.stdout
-        assert "Warning" not in done.stderr
+def test_gradients_of_two_processes_are_those_of_one(two_processes):
+    assert {"equal on 0", "equal on 1"} <= set(two_processes[1].stdout.splitlines())
+
+
+@pytest.mark.process
+def test_two_processes_train_and_resume_to_the_same_bits(two_processes):
+    folder, _ = two_processes
+    for name in ("whole", "half", "rest"):
+        said = (folder / f"{name}.said").read_text()
+        assert said.count("test ELBO") == 1  # the first process speaks for all
+        assert "2 processes" in said
     whole, rest = models.MLPVAE(hidden=(32,)), models.MLPVAE(hidden=(32,))
-    history = training.load_checkpoint(files[0], whole)  # one process reads what two have written
-    training.load_checkpoint(files[2], rest)
+    history = training.load_checkpoint(folder / "whole.pt", whole)  # one process reads what two have written
+    training.load_checkpoint(folder / "rest.pt", rest)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
     assert history["test_elbo"][-1] > history["test_elbo"][0] + 50
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vae_tutorial import cli as command
-from vae_tutorial import data, evaluation, objectives, pretrained, stored
+from vae_tutorial import data, evaluation, objectives, pixelvae, pretrained, stored
 from vae_tutorial.pretrained import making, shipped
 
 pytestmark = pytest.mark.filterwarnings("ignore::vae_tutorial.data.StandInWarning")
@@ -191,6 +191,25 @@ def test_a_training_that_was_cut_off_goes_on(tiny, monkeypatch):
     monkeypatch.setattr(training, "fit", fit)
     again = pretrained.train("tiny", tiny / "cut", samples=2)
     assert again.elbo == whole.elbo
+
+
+def test_some_images_may_stand_for_all_where_refining_is_dear(tiny):
+    recipes = shipped.FOLDER / "recipes.json"
+    how = {"model": "pixel", "latent_dim": 3, "channels": [2, 4], "features": 2, "reach": 1, "epochs": 1}
+    recipes.write_text(json.dumps({"some": {**how, "refined": 10}}))
+    card = pretrained.train("some", tiny / "some", samples=20)
+    test, generator = data.test_binarization(), torch.Generator().manual_seed(0)
+    model = shipped.read("some", tiny / "some")
+    assert isinstance(model, pixelvae.PixelVAE)
+    evaluation.rate_distortion(model, test, samples=10, generator=generator)  # draws as many numbers as the measuring
+    encoder = evaluation.log_marginal(model, test, 20, generator)
+    refined = evaluation.log_marginal(model, test[:10], 20, generator, proposal="refined")
+    rise = (refined.value - encoder.value[:10]).mean()
+    assert card.log_p_encoder.value == pytest.approx(encoder.value.mean().item())
+    assert card.log_p.value == pytest.approx((encoder.value.mean() + rise).item())
+    assert card.log_p.stderr >= card.log_p_encoder.stderr
+    assert card.ess == refined.summary().ess
+    assert "for the first 10 images" in card.protocol
 
 
 def test_what_is_given_is_used_and_only_what_is_missing_is_loaded(tiny, monkeypatch):

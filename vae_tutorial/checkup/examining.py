@@ -55,8 +55,8 @@ def examine(
 ) -> Report:
     """Examine a VAE by all gauges, and return a :class:`Report`. The VAE is left as it was, weights, mode and all.
 
-    Give a ``model`` of this package; or an ``nn.Module`` with methods ``encode`` and ``decode``, and its ``loss``; or
-    functions:
+    Give a ``model`` of this package; or an ``nn.Module`` with methods ``encode`` and ``decode``, or whose ``forward``
+    returns (output, mu, logvar), and its ``loss``; or functions:
 
     - ``encode``: x to (mu, logvar); ``decode``: z to logits or means, or a pair of mean and log-variance of pixels;
     - ``loss``: (output, x, mu, logvar) to one number, in this order unless its arguments have the usual names. A

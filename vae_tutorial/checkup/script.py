@@ -28,10 +28,10 @@ _OPTIONS = ("images", "beta", "trained", "likelihood")  # passed on as they are
 def examine_file(path: str | os.PathLike, seed: int = 0) -> Report:
     """Run a script, except what is below ``if __name__ == "__main__":``, examine what it defines, and report.
 
-    It may define ``model`` (or a class with ``encode`` and ``decode`` that needs no arguments) and ``loss_function``;
-    or the functions ``encode``, ``reparameterize``, ``decode`` and ``loss_function``. Also taken, where they are there:
-    ``images``, ``sample``, ``evaluate``, ``beta``, ``lr`` or ``optimizer``, ``trained``. Raises CheckupError for a
-    script that fails or that defines too little.
+    It may define ``model`` (or a class of a VAE that needs no arguments) and ``loss_function``; or the functions
+    ``encode``, ``reparameterize``, ``decode`` and ``loss_function``. Also taken, where they are there: ``images``,
+    ``sample``, ``evaluate``, ``beta``, ``lr`` or ``optimizer``, ``trained``. Raises CheckupError for a script that
+    fails or that defines too little.
     """
     path = _checks.path("path", path)
     if not path.is_file():
@@ -48,9 +48,8 @@ def given(space: dict) -> dict:
     model = _model(space)
     if model is None and not {"encode", "decode"} <= set(functions):
         raise CheckupError(
-            "the script defines no VAE that can be seen: a model with methods encode and decode, or functions encode, "
-            "reparameterize, decode and loss_function. Of a model that has forward alone, name its halves: "
-            "def encode(x): ... return mu, logvar, and so on"
+            "the script defines no VAE that can be seen: an object named model whose forward returns (output, mu, "
+            "logvar), or functions encode, reparameterize, decode and loss_function"
         )
     if model is not None:
         named["model"] = model
@@ -65,17 +64,22 @@ def _first(role, names, space):
 
 
 def _model(space):
-    """The script's model, an object or a class that needs no arguments."""
+    """The script's model: an object, or a class that needs no arguments; of several the one that has both halves."""
 
     def fits(thing):
         return hasattr(thing, "encode") and hasattr(thing, "decode")
 
-    objects = [space[name] for name in _MODELS if name in space] + list(space.values())
-    found = next((thing for thing in objects if isinstance(thing, nn.Module) and fits(thing)), None)
+    named = [space[name] for name in _MODELS if isinstance(space.get(name), nn.Module)]
+    objects = named + [thing for thing in space.values() if isinstance(thing, nn.Module)]
+    found = next(filter(fits, objects), None)
     if found is not None:
         return found
+    if named and not {"encode", "decode"} <= set(space):
+        return named[0]  # whose forward is looked into
     own = [thing for thing in space.values() if isinstance(thing, type) and thing.__module__ == space.get("__name__")]
-    for kind in (kind for kind in own if issubclass(kind, nn.Module) and fits(kind)):
+    for kind in (
+        kind for kind in own if issubclass(kind, nn.Module) and (fits(kind) or "vae" in kind.__name__.lower())
+    ):
         try:
             return kind()
         except Exception as error:

@@ -12,8 +12,8 @@ def describe(p):
         "file",
         type=path,
         metavar="FILE.py",
-        help="a script with a model that has encode and decode, and loss_function; or with encode, reparameterize, "
-        "decode and loss_function; it is tried on our digits, or on its images; it is run, "
+        help="a script with a model whose forward returns (output, mu, logvar), and loss_function; or with "
+        "encode, reparameterize, decode and loss_function; it is tried on our digits, or on its images; it is run, "
         'without what is below if __name__ == "__main__"',
     )
     p.add_argument("--json", action="store_true", help="print the report as JSON")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from vae_tutorial import evaluation, models, reproduce, stored
+from vae_tutorial import evaluation, models, pixelvae, reproduce, stored
 
 __all__ = ["Card", "PretrainedError", "build", "card", "command", "load", "names", "recipe"]
 
@@ -34,6 +34,8 @@ class Card(NamedTuple):
     estimate here: a sum over a grid for two latent dimensions, else importance sampling with ``samples`` draws from a
     refined proposal, whose median effective sample size is ``ess``; ``low`` is the share of images where that is below
     10, ``change`` the rise from half to all draws. For the grid these are None, ``error`` is the largest of an image.
+    Where a recipe says ``refined``, so many images have the refined proposal, and ``log_p`` is ``log_p_encoder`` of all
+    images plus the mean rise on those.
     ``log_p_encoder`` is the estimate with as many draws from the encoder's own q; ``ess_encoder`` and ``low_encoder``
     are its diagnostics. The estimate by annealing is in ``stored.load("witnesses")``.
     ``unit_kl``: the rate of each latent unit. ``active_units``: how many vary with the image. ``seconds``: of training
@@ -95,7 +97,8 @@ def names() -> list[str]:
 def recipe(name: str) -> dict:
     """Return how a model is trained, as a dict: the options of ``python -m vae_tutorial train``.
 
-    ``trained_in``: the dtype of the layers' arithmetic, where it was not float32.
+    ``trained_in``: the dtype of the layers' arithmetic, where it was not float32. ``refined``: how many test images the
+    refined proposal measures, where it is not all.
     """
     return {**_DEFAULTS, **_known(name)}
 
@@ -126,10 +129,11 @@ def build(how: dict) -> models.VAE:
     """Return the untrained model of a recipe; its first weights come from the recipe's seed."""
     if how["model"] == "burda2016":
         return reproduce.network(how["seed"])
-    sizes = {key: how[key] for key in ("latent_dim", "hidden", "channels") if key in how}
+    sizes = {key: how[key] for key in ("latent_dim", "hidden", "channels", "features", "reach") if key in how}
+    kinds = {"mlp": models.MLPVAE, "conv": models.ConvVAE, "pixel": pixelvae.PixelVAE}
     with torch.random.fork_rng(devices=[]):  # the caller's global generator is restored
         torch.default_generator.manual_seed(how["seed"])
-        return {"mlp": models.MLPVAE, "conv": models.ConvVAE}[how["model"]](**sizes)
+        return kinds[how["model"]](**sizes)
 
 
 def _recipes():
