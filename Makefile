@@ -29,7 +29,7 @@ help:
 	  'make road             run every notebook with its side rooms and checks taken out (N=08: one), and say how many' \
   '                      minutes each evening takes to read' \
   'make mutants          give every check of every chapter wrong versions of what it checks; each must fail (N=08: one)' \
-  'make figures          draw the pictures of the pages: the ledger, the map of concepts, the self-tests (a minute; needs MNIST)' \
+  'make figures          draw the pictures of the pages: the front door, the ledger, the map of concepts, the self-tests (a minute; needs MNIST)' \
 	  'make pretrained       train the shipped models anew and compare them with their cards (an hour;' \
 	  '                      NAMES="mlp conv" trains some)' \
 	  'make colab            run every notebook as Colab does (N=08 runs one); ten minutes or so' \
@@ -108,6 +108,7 @@ mutants: $(VENV)/.test
 
 figures: $(VENV)/.test
 	$(BIN)/python tools/landing.py
+	$(BIN)/python tools/door.py
 	$(BIN)/python tools/ledger_page.py
 	$(BIN)/python tools/figures.py
 
@@ -122,7 +123,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check
-	@if $(PRETTIER) --version >/dev/null 2>&1; then $(PRETTIER) --check vae_tutorial/explorers/static/explorers vae_tutorial/answers/static "book/_static/*.js"; \
+	@if $(PRETTIER) --version >/dev/null 2>&1; then $(PRETTIER) --check vae_tutorial/explorers/static/explorers vae_tutorial/answers/static "book/_static/*.js" book/_ext/search.js; \
 	else echo 'No Node.js with npm here: the form of the JavaScript was not checked'; fi
 
 # Of our own dependencies the lowest versions, of theirs today's: they tell each other what is deprecated, which is

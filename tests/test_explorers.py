@@ -231,6 +231,8 @@ def test_a_finger_that_scrolls_moves_nothing(explorer, widget):
         return [explorer.get(key) for key in moved]
 
     first, top = state(), page.locator(".vx-body").evaluate("e => e.getBoundingClientRect().top + scrollY - 100")
+    if widget.module == "own_digit":
+        top += 280  # past the page to draw on
     spots = page.evaluate(SPOTS, top)
     assert len(spots) >= 9
     for x, y in spots:  # of pictures and sliders
@@ -250,7 +252,7 @@ def test_a_finger_that_scrolls_moves_nothing(explorer, widget):
     box = page.locator(".vx-picture svg[role=img]").last.bounding_box()
     if widget.module != "trade_off":
         box = page.locator(".vx-picture svg[role=img]").first.bounding_box()
-    if widget.module != "entropy":  # whose bars go up and down
+    if widget.module not in ("entropy", "own_digit", "train_one"):  # bars go up and down; held at once; no handle
         place = box["x"] + 0.8 * box["width"], box["y"] + 60
         explorer.finger(*place, -20, 1, end="touchCancel")  # taken away, it has moved nothing
         assert state() == first
@@ -275,6 +277,8 @@ SHOWN = {
     "reparameterization": ([{"sigma": 0.1}], {"mu": -1}),
     "latent": ([{"z1": -3.5, "z2": 3.5}, {"z1": -0.15, "z2": 1.7}, {"z1": 1.2, "z2": -1.2}], {"shown": 4}),
     "trade_off": ([{"beta": 0.1}], {"beta": 0.5}),
+    "own_digit": (["8", "blank page", "bar"], "3"),
+    "train_one": ([{"loss": "pixels", "steps": 240}], {"steps": 240}),
 }
 
 
@@ -282,6 +286,8 @@ def shown(widget):
     steps, other = SHOWN[widget.module]
     if widget.module == "elbo":
         steps = [dict(zip(("mean", "std"), widget.points["curved"][1]["best"], strict=True)), steps[1]]
+    if widget.module == "own_digit":
+        *steps, other = ({"drawing": dict(widget.pages)[page]} for page in [*steps, other])
     return steps, other
 
 
@@ -307,6 +313,8 @@ def test_prediction_is_answered_by_the_evidence(explorer, widget):
     if widget.module in ("entropy", "reparameterization"):
         page.get_by_role("button", name="reset").click()
     explorer.rest(**steps[-1])
+    if widget.module == "train_one":  # it has to train first
+        page.locator(".vx-reply.vx-done").wait_for()
     assert reply.inner_text().startswith(replies[0])
     marked = page.locator(".vx-numbers.vx-done .vx-mark th").all_inner_texts()
     assert 0 < len(marked) < len(widget.rows) or len(widget.rows) == 2
@@ -359,6 +367,14 @@ ADDRESSES = {
     "reparameterization": ({"mu": -1.5, "sigma": 0.2, "samples": 120}, ["mu=3", "sigma=x", "samples=2.5", "samples=1"]),
     "latent": ({"z1": 1.23, "z2": -4, "shown": 7, "map": True}, ["z1=5", "shown=10", "map=maybe"]),
     "trade_off": ({"beta": 10}, ["beta=4", "beta=1e9"]),
+    "own_digit": (
+        {"drawing": "qjBgBYgBYgBsBE0BE0BE", "turn": 35, "size": 0.75, "right": -2.5, "stroke": 2, "centred": False},
+        ["drawing=A", "drawing=!", "drawing=----", "turn=91", "size=0", "stroke=1.5", "centred=maybe"],
+    ),
+    "train_one": (
+        {"seed": 3, "loss": "width", "beta": 0.5, "steps": 20},
+        ["seed=5", "loss=wrong", "beta=6", "steps=4001", "steps=1.5", "steps=-1"],
+    ),
 }
 
 
@@ -376,6 +392,8 @@ def test_state_in_the_address(explorer, widget):
     # Another page with this address begins there, with the explorer in sight; "reset" still means the beginning.
     page = explorer.open(widget, 760, "light", address)
     assert {key: explorer.get(key) for key in values} == values
+    if widget.module == "train_one":
+        page.wait_for_function("() => document.querySelector('.vx-numbers td[data-exact]').dataset.exact === '20'")
     found, wanted = explorer.numbers(), type(widget)(**values).numbers()
     for key, label, *_ in widget.rows:
         assert found[plain(label)] == pytest.approx(wanted[key], rel=1e-4, abs=1e-4), label
@@ -463,7 +481,7 @@ def test_scripts_are_written_to_be_read():
 
 
 def test_static_files_are_in_the_package():
-    assert {path.stem for path in _base.STATIC.glob("*.js")} == {"shared", "page", *explorers._HOMES.values()}
+    assert {path.stem for path in _base.STATIC.glob("*.js")} == {"shared", "page", "door", *explorers._HOMES.values()}
 
 
 def test_unknown():

@@ -16,11 +16,12 @@ BETAS = [0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 20]
 
 
 def test_names():
-    assert pretrained.names() == ["mlp", "conv", "burda2016-vae", "mlp-2d", *(f"beta-{beta:g}" for beta in BETAS)]
+    first = ["mlp", "conv", "burda2016-vae", "pixel", "mlp-2d"]
+    assert pretrained.names() == [*first, *(f"beta-{beta:g}" for beta in BETAS)]
     assert [pretrained.recipe(f"beta-{beta:g}")["beta"] for beta in BETAS] == BETAS
     assert pretrained.command("conv") == "python -m vae_tutorial pretrained conv"
     for ask in (pretrained.load, pretrained.card, pretrained.recipe, pretrained.command):
-        with pytest.raises(ValueError, match=r"name must be one of mlp, conv, burda2016-vae, mlp-2d.*got 'resnet'"):
+        with pytest.raises(ValueError, match=rf"name must be one of {', '.join(first)}.*got 'resnet'"):
             ask("resnet")
 
 
@@ -39,7 +40,8 @@ def test_each_is_whole_and_has_its_card(name):
         assert card.ess is None
         assert card.error < 0.4
     else:
-        assert card.low < 0.05, "the card's log p(x) is not to be trusted"
+        # A few draws too few make log p(x) too low: a model looks worse than it is, not better.
+        assert card.low < (0.1 if "refined" in how else 0.05), "the card's log p(x) is not to be trusted"
         assert 0 <= card.change < 0.05
     doubt = "too low: do not trust it"
     assert (doubt in card._repr_markdown_()) == (card.low_encoder >= 0.05)
@@ -55,7 +57,7 @@ def test_together_they_are_small():
     assert sum(path.stat().st_size for path in files) < 12e6
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv", "mlp-2d", "beta-1", "beta-10"])
+@pytest.mark.parametrize("name", ["mlp", "conv", "pixel", "mlp-2d", "beta-1", "beta-10"])
 def test_the_card_is_right(name):
     test = data.test_binarization()
     if data.load("mnist", "test").name != "mnist":
@@ -69,7 +71,7 @@ def test_the_card_is_right(name):
     assert int(evaluation.active_units(mu).sum()) == card.active_units
 
 
-@pytest.mark.parametrize("name", ["mlp-2d", "beta-0.1", "beta-1", "mlp", "conv"])
+@pytest.mark.parametrize("name", ["mlp-2d", "beta-0.1", "beta-1", "mlp", "conv", "burda2016-vae"])
 def test_witnesses_that_never_ask_the_encoder_agree_with_the_refined_estimate(name):
     """By annealing, on real and on simulated images, and on a grid: benchmarks/witnesses.py."""
     found, card = stored.load("witnesses").values[name], pretrained.card(name)

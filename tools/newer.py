@@ -31,6 +31,7 @@ extensions = [e for e in extensions if e not in ("jupyter_book", "sphinx_comment
 html_logo, html_favicon = "{ROOT}/" + html_logo, "{ROOT}/" + html_favicon
 html_static_path = ["{ROOT}/" + path for path in html_static_path]
 bibtex_bibfiles = ["{ROOT}/" + path for path in bibtex_bibfiles]
+html_search_scorer = "{ROOT}/" + html_search_scorer
 """
 # What is counted in an article, by its selector.
 KINDS = {"sections": "section", "formulas": ".math", "figures": "figure", "pictures": "img", "tables": "table"}

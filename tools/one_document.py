@@ -103,8 +103,8 @@ def heads(soups, site):
     """Return the style sheets of all pages, each once, as HTML."""
     found = {}
     for name, soup in soups.items():
-        for node in soup.select("head > link[rel=stylesheet]"):
-            address = urljoin((site / f"{name}.html").as_uri(), node["href"])
+        for node in soup.select("head > style[data-of]"):  # a part of this sheet: book/_ext/weight.py
+            address = urljoin((site / f"{name}.html").as_uri(), node["data-of"])
             found[address] = f'<link rel="stylesheet" href="{address}">'
     return "\n".join(found.values())
 

@@ -39,7 +39,7 @@ def number_in_code(app, doctree, page):
             block.rawsource = text  # otherwise it would no longer be coloured
     for cell in doctree.findall(HideCodeCellNode):
         for key in ("prompt_show", "prompt_hide"):
-            cell[key] = re.sub(r"\((eq-[\w-]+)\)", number, cell[key])
+            cell[key] = re.sub(r"\(?\b(eq-[\w-]*\w)\)?", number, cell[key])
 
 
 def setup(app):

@@ -10,6 +10,7 @@ import re
 
 from docutils import nodes
 
+CODE = (nodes.literal, nodes.literal_block)
 COURSE = "a free course on variational autoencoders: equations are checked by cells, and models measured in nats"
 
 
@@ -22,7 +23,8 @@ def describe(app, page, template, context, doctree):
         which = f"Chapter {chapter[1]}" if chapter[1] else f"Appendix {chapter[2].upper()}"
         text = f"{question} {which} of {COURSE}."
     # Asked for before the style sheets are read, the faces of text and code are there for the first paint.
-    for face in ("code", "text-italic", "text"):
+    code = doctree is None or next(doctree.findall(lambda node: isinstance(node, CODE)), None)
+    for face in (*(["code"] if code else []), "text-italic", "text"):
         address = context["pathto"](f"_static/fonts/{face}.woff2", resource=True)
         link = f'<link rel="preload" href="{address}" as="font" type="font/woff2" crossorigin />\n'
         context["metatags"] = link + context.get("metatags", "")

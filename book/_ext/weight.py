@@ -1,13 +1,16 @@
-"""A page is seen as soon as its text and one style sheet are there: what the theme asks for besides can wait.
+"""A page is seen as soon as its text is there: what the theme asks for besides can wait.
 
 The theme and its extensions link a dozen style sheets and as many scripts that block the first paint, and the index of
-the search on every page. Here the style sheets of all pages become one, in their order; scripts wait for the text, in
-their order too; the search's own are left to the page of the search.
+the search on every page. Here the style sheets of all pages become one, in their order, and each page has within it
+the quarter of that which it can use (sheet.py); scripts wait for the text, in their order too; the search's own are
+left to the page of the search.
 """
 
 import hashlib
 import re
 from pathlib import Path
+
+import sheet
 
 STYLES = re.compile(
     r'^ *<link\b(?=[^>]* rel="stylesheet")[^>]* href="([^"]*?)_static/([^"?]*)[^"]*"[^>]*>\n', re.MULTILINE
@@ -17,6 +20,7 @@ NEEDED_LATER = re.compile(r"<script>(?=\s*DOCUMENTATION_OPTIONS\.)")  # a module
 SEARCH = re.compile(
     r'^ *<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>\n', re.MULTILINE
 )
+FORMULAS = "katex/katex.css"
 # The theme asks early for what it runs late, and for icons as a script, which is empty (scripts/fontawesome.js).
 NEEDLESS = re.compile(
     r'^ *(?:<link rel="preload" as="script"[^>]*>|<script[^>]*/fontawesome\.js[^>]*></script>)\n', re.MULTILINE
@@ -74,18 +78,31 @@ def in_order(lists):
     return order
 
 
-def lighten(text, name, style):
-    """The text of a page that waits for nothing but ``style``, a file below _static."""
-    styles = STYLES.findall(text)
-    prefix = styles[0][0]
-    # Before the preloaded faces: an old connection sends one thing after the other, and the first paint needs this one.
-    text = STYLES.sub("", text)
-    link = f'<link rel="stylesheet" href="{prefix}_static/{style}" />\n'
-    text = text.replace('<meta charset="utf-8" />\n', f'<meta charset="utf-8" />\n{link}', 1)
-    text = NEEDLESS.sub("", text)
+def lighten(text, name, style, rules, scripts):
+    """The text of a page that waits for nothing: of the style sheet it has within it what it can use.
+
+    ``style``: the whole sheet's name below _static; ``rules``: what is in it. ``scripts``: their words, by their names.
+    """
+    prefix = STYLES.findall(text)[0][0]
+    text = NEEDLESS.sub("", STYLES.sub("", text))
     if name != "search.html":
         text = SEARCH.sub("", text)
+    loaded = re.findall(r'<script[^>]* src="[^"]*?_static/([^"?]*)', text)
+    if re.search("data-(?:explorer|scene)=", text):
+        loaded += [script for script in scripts if script.startswith("explorers/")]
+    by_script = set().union(*(scripts.get(script, ()) for script in loaded), sheet.of_script(inline(text)))
+    by_script |= scripts.get(FORMULAS, set()) if 'class="katex' in text else set()
+    own = sheet.written(sheet.kept(rules, sheet.of_page(text) | by_script))
+    own = sheet.without_unnamed(own, by_script | set(re.findall(r"--[\w-]+", text)))
+    own = re.sub(r'url\("(?!data:|#|https?:)', f'url("{prefix}_static/', own)
+    # Before the preloaded faces: an old connection sends one thing after the other, and the first paint needs this one.
+    tag = f'<style data-of="{prefix}_static/{style}">\n{own}</style>\n'
+    text = text.replace('<meta charset="utf-8" />\n', f'<meta charset="utf-8" />\n{tag}', 1)
     return NEEDED_LATER.sub('<script type="module">', SCRIPT.sub("<script defer ", text))
+
+
+def inline(text):
+    return " ".join(re.findall(r"<script(?![^>]*\bsrc=)(?![^>]*json)[^>]*>(.*?)</script>", text, re.DOTALL))
 
 
 def finish(app, error):
@@ -95,15 +112,20 @@ def finish(app, error):
     pages = {path: path.read_text("utf-8") for path in site.rglob("*.html") if "_static" not in path.parts}
     pages = {path: text for path, text in pages.items() if STYLES.search(text)}
     lists = {tuple(name for _, name in STYLES.findall(text)) for text in pages.values()}
-    scripts = [path.read_text("utf-8") for path in Path(site, "_static").rglob("*.js")]
-    used = {name for text in [*pages.values(), *scripts] for name in re.findall(r"\bfa-[\w-]+", text)}
-    text = without_needless(bundled(site / "_static", in_order(sorted(lists, key=len))), used)
+    static = site / "_static"
+    scripts = {path.relative_to(static).as_posix(): path.read_text("utf-8") for path in static.rglob("*.js")}
+    scripts = {name: text for name, text in scripts.items() if "/files/" not in name}  # which are packed numbers
+    used = {name for text in [*pages.values(), *scripts.values()] for name in re.findall(r"\bfa-[\w-]+", text)}
+    text = without_needless(bundled(static, in_order(sorted(lists, key=len))), used)
     style = f"book.{hashlib.sha256(text.encode()).hexdigest()[:12]}.css"  # another name when it changes
-    for old in Path(site, "_static").glob("book.*.css"):
+    for old in static.glob("book.*.css"):
         old.unlink()
-    Path(site, "_static", style).write_text(text, "utf-8")
+    Path(static, style).write_text(text, "utf-8")  # for tools/pdf.py, which has all pages in one
+    rules, words = sheet.parsed(text), {name: sheet.of_script(script) for name, script in scripts.items()}
+    if Path(static, FORMULAS).is_file():  # as preview.js may show a formula of another page
+        words[FORMULAS] = sheet.of_script(Path(static, FORMULAS).read_text("utf-8"))
     for path, page in pages.items():
-        path.write_text(lighten(page, path.relative_to(site).as_posix(), style), "utf-8")
+        path.write_text(lighten(page, path.relative_to(site).as_posix(), style, rules, words), "utf-8")
 
 
 def setup(app):

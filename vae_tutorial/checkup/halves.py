@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from vae_tutorial.checkup.subject import CheckupError
+from vae_tutorial.checkup.weights import find
 from vae_tutorial.exercises._run import told
 
-__all__ = ["Halves", "halved"]
+__all__ = ["Halves", "alone", "halved"]
 
 
 class Halves(nn.Module):
@@ -104,8 +105,18 @@ class Halves(nn.Module):
         )
 
 
+def alone(model: nn.Module) -> bool:
+    """Whether a model has forward alone."""
+    return not hasattr(model, "encode") and not hasattr(model, "decode")
+
+
 def halved(model: nn.Module, images: Tensor) -> Halves:
     """Return the :class:`Halves` of a model whose ``forward`` returns (output, mu, logvar). Else CheckupError."""
+    with torch.no_grad(), find(model).kept():
+        return _halved(model, images)
+
+
+def _halved(model, images):
     failed = None
     for form in (images, images.flatten(1)):
         was = [(part, part.training) for part in model.modules()]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vae_tutorial import _checks, _modes, data, models
 from vae_tutorial.checkup import weights
 from vae_tutorial.checkup.arguments import arranged
-from vae_tutorial.checkup.halves import halved
+from vae_tutorial.checkup.halves import alone, halved
 from vae_tutorial.checkup.subject import CheckupError, Pass, Subject, intercepted, parts_of
 from vae_tutorial.exercises._run import told
 from vae_tutorial.information import gaussian_kl
@@ -35,11 +35,8 @@ def read(model, images, encode, decode, loss, reparameterize, forward, **rest) -
         return _of_ours(model, images, loss, rest)
     own = [getattr(model, name, None) for name in ("sample", "generate")]
     rest["sample"] = rest.get("sample") or next(filter(callable, own), None)
-    if encode is None and decode is None and not _has_halves(model) and isinstance(model, nn.Module):
-        x = _generic_images(images, next(model.parameters(), None))
-        found = weights.find(model)
-        with torch.no_grad(), found.kept():
-            model = halved(model, x)
+    if encode is None and decode is None and isinstance(model, nn.Module) and alone(model):
+        model = halved(model, _generic_images(images, next(model.parameters(), None)))
     encode, decode = encode or getattr(model, "encode", None), decode or getattr(model, "decode", None)
     for name, part, what in (
         ("encode", encode, "x to (mu, logvar)"),
@@ -259,10 +256,6 @@ def _shape(x):
         return tuple(x.shape[1:])
     side = math.isqrt(x[0].numel())
     return (1, side, side) if side * side == x[0].numel() else (1, 1, x[0].numel())
-
-
-def _has_halves(model):
-    return hasattr(model, "encode") or hasattr(model, "decode")
 
 
 def _has_forward(model):

@@ -12,7 +12,9 @@ _HOMES = {
     "ELBOExplorer": "elbo",
     "ReparameterizationExplorer": "reparameterization",
     "LatentExplorer": "latent",
+    "OwnDigitExplorer": "own_digit",
     "TradeOffExplorer": "trade_off",
+    "TrainExplorer": "train_one",
 }
 __all__ = [*_HOMES, "TrainingPanel"]
 

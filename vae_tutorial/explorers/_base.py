@@ -78,6 +78,7 @@ class Explorer(anywidget.AnyWidget):
     # table: key, label, decimals; their unit, where it is one. *x* is a letter of mathematics, ~q~ a subscript.
     words: ClassVar[dict] = {}
     module: ClassVar[str]
+    files: ClassVar[dict] = {}  # values that a page loads from a file, which many pages share: names of _packed.files()
     title = traitlets.Unicode().tag(sync=True)
     question = traitlets.Unicode().tag(sync=True)
     choices = traitlets.List().tag(sync=True)
@@ -137,7 +138,8 @@ class Explorer(anywidget.AnyWidget):
 
     def _page(self):
         numbers = self.numbers()
-        state = json.dumps(self.state(), ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        state = self.state() | {key: {"file": name} for key, name in self.files.items()}
+        state = json.dumps(state, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         rows = "".join(
             f'<tr><th scope="row">{_typeset(label)}</th><td>{_shown(numbers[key], *digits)}</td></tr>'
             for key, label, *digits in self.rows

@@ -1,8 +1,10 @@
 import {
   button,
+  bytes,
   draggable,
   explorer,
   fixed,
+  forward,
   frame,
   html,
   oneOf,
@@ -12,6 +14,7 @@ import {
   read,
   slider,
   svg,
+  unpackLayers,
   within,
   xlogy,
 } from "./shared.js";
@@ -26,43 +29,11 @@ const two = fixed(2);
 
 // -- What travelled as bytes ------------------------------------------------------------------------------------------
 
-// A DataView, from a kernel and from page.js; base64 where a state is plain JSON.
-const bytes = (value) =>
-  value.base64 ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer) : value;
-
-// A number in half precision: 1 bit of sign, 5 of exponent, 10 of fraction.
-function half(bits) {
-  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  const size =
-    exponent === 31
-      ? fraction
-        ? NaN
-        : Infinity
-      : exponent
-        ? 2 ** (exponent - 15) * (1 + fraction / 1024)
-        : 2 ** -24 * fraction;
-  return bits & 32768 ? -size : size;
-}
-
 // The decoder's layers, and the codes with their labels, as arrays of numbers.
 export function unpack({ sizes, weights, codes, labels }) {
-  const views = { weights: bytes(weights), codes: bytes(codes), labels: bytes(labels) };
-  const all = Float32Array.from({ length: views.weights.byteLength / 2 }, (_, i) =>
-    half(views.weights.getUint16(2 * i, true)),
-  );
-  let taken = 0;
-  const take = (count) => all.subarray(taken, (taken += count));
-  // torch keeps weights as (out, in). As (in, out), an input that is 0 after the ReLU can be passed over.
-  const layer = (inputs, outputs) => {
-    const weight = take(inputs * outputs);
-    return {
-      weight: weight.map((_, i) => weight[(i % outputs) * inputs + Math.floor(i / outputs)]),
-      bias: take(outputs),
-      output: new Float64Array(outputs),
-    };
-  };
+  const views = { codes: bytes(codes), labels: bytes(labels) };
   return {
-    layers: sizes.slice(1).map((outputs, k) => layer(sizes[k], outputs)),
+    layers: unpackLayers(sizes, weights),
     codes: Float64Array.from(
       { length: views.codes.byteLength / 2 },
       (_, i) => views.codes.getInt16(2 * i, true) / UNIT,
@@ -78,20 +49,10 @@ export function unpack({ sizes, weights, codes, labels }) {
 function decode(parts, z1, z2) {
   const { layers, place } = parts;
   if (place?.[0] === z1 && place[1] === z2) return layers.at(-1).output;
-  let input = Float64Array.of(z1, z2);
-  for (const { weight, bias, output } of layers) {
-    const [inputs, outputs] = [input.length, output.length];
-    output.set(bias);
-    for (let i = 0; i < inputs; i++) {
-      const [x, row] = [input[i], i * outputs];
-      if (x) for (let o = 0; o < outputs; o++) output[o] += x * weight[row + o];
-    }
-    const last = output === layers.at(-1).output;
-    for (let o = 0; o < outputs; o++) output[o] = last ? 1 / (1 + Math.exp(-output[o])) : Math.max(0, output[o]);
-    input = output;
-  }
+  const output = forward(layers, [z1, z2]);
+  for (let i = 0; i < output.length; i++) output[i] = 1 / (1 + Math.exp(-output[i]));
   parts.place = [z1, z2];
-  return input;
+  return output;
 }
 
 export const pixels = (state) => [...decode(unpack(state), state.z1, state.z2)];

@@ -34,6 +34,21 @@
       ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer)
       : value;
 
+  // Bytes that several pages share stand in a script of their own, which a browser keeps.
+  const files = new Map();
+
+  function load(name) {
+    const found = files.get(name) ?? script(`files/${name}.js`).then(() => window.explorerFiles[name]);
+    files.set(name, found);
+    return found.then(({ buffer }) => new DataView(buffer));
+  }
+
+  async function complete(state) {
+    const named = Object.entries(state).filter(([, value]) => value?.file);
+    const loaded = await Promise.all(named.map(([, { file }]) => load(file)));
+    return { ...state, ...Object.fromEntries(named.map(([key], i) => [key, loaded[i]])) };
+  }
+
   // Opened from a folder or a USB stick, a page may not import its neighbours. There the modules stand as texts in one
   // ordinary script, which book/_ext/offline.py writes, and become addresses that may be imported.
   const folder = document.currentScript.src.replace(/[^/]*$/, "");
@@ -41,11 +56,15 @@
 
   const address = (text) => URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
 
+  function script(name) {
+    const node = Object.assign(document.createElement("script"), { src: folder + name });
+    const loaded = new Promise((resolve, reject) => Object.assign(node, { onload: resolve, onerror: reject }));
+    document.head.append(node);
+    return loaded;
+  }
+
   function unpack() {
-    const script = Object.assign(document.createElement("script"), { src: `${folder}offline.js` });
-    const loaded = new Promise((resolve, reject) => Object.assign(script, { onload: resolve, onerror: reject }));
-    document.head.append(script);
-    return loaded.then(() => {
+    return script("offline.js").then(() => {
       const { "shared.js": shared, ...modules } = window.explorerModules;
       const common = address(shared);
       return (name) => address(modules[`${name}.js`].replaceAll('"./shared.js"', `"${common}"`));
@@ -72,22 +91,35 @@
     host.scrollIntoView();
   }
 
+  // A scene is no explorer: it has a picture, and waits until the page has all that it shows at first and nothing else
+  // to do, or until the reader comes.
+  function idle(host) {
+    const rest = (done) => (window.requestIdleCallback ?? setTimeout)(done, { timeout: 1000 });
+    return new Promise((done) => {
+      for (const kind of ["pointerover", "focusin"]) host.addEventListener(kind, done, { once: true });
+      if (document.readyState === "complete") rest(done);
+      else addEventListener("load", () => rest(done), { once: true });
+    });
+  }
+
   async function draw(host) {
-    const still = host.querySelector(".vx-static");
+    const [still, name] = [host.querySelector(".vx-static"), host.dataset.explorer ?? host.dataset.scene];
     const el = document.createElement("div");
     try {
-      const model = new Model(JSON.parse(host.querySelector("script").textContent, read));
-      const { default: explorer } = await module(host.dataset.explorer);
+      if (host.dataset.scene) await idle(host);
+      const state = JSON.parse(host.querySelector("script").textContent, read);
+      const [values, { default: explorer }] = await Promise.all([complete(state), module(name)]);
+      const model = new Model(values);
       still.replaceWith(el); // first: an explorer asks how wide it is
       host.explorer = model; // for the curious, and for tests
       const start = Object.fromEntries(Object.keys(explorer.moves).map((key) => [key, model.get(key)]));
-      await explorer.render({ model, el });
+      await explorer.render({ model, el, still });
       addEventListener("hashchange", () => follow(host, explorer.moves, start));
       follow(host, explorer.moves, start);
       host.dataset.ready = Math.round(performance.now()); // milliseconds since the page was asked for
     } catch (error) {
       if (el.isConnected) el.replaceWith(still);
-      console.error(`The explorer ${host.dataset.explorer} could not be drawn`, error);
+      console.error(`The explorer ${name} could not be drawn`, error);
     }
   }
 
@@ -95,9 +127,9 @@
   async function drawAll() {
     if (document.readyState === "loading")
       await new Promise((resolve) => document.addEventListener("readystatechange", resolve, { once: true }));
-    const hosts = [...document.querySelectorAll("[data-explorer]")];
+    const hosts = [...document.querySelectorAll("[data-explorer], [data-scene]")];
     // Each module asks for it, but only once it has come itself.
-    if (hosts.length && location.protocol !== "file:") import("./shared.js");
+    if (hosts.some((host) => host.dataset.explorer) && location.protocol !== "file:") import("./shared.js");
     await Promise.all(hosts.map(draw));
   }
 

@@ -132,7 +132,8 @@ const REST = 300; // milliseconds after which a hand rests, and what it shows is
 // sight; `more`: further ones; `below`: nodes under the picture. `numbers()`: what the table shows, by the keys of the
 // model's `rows`. `evidence()`: after a prediction, what the reader's own moves have shown. Is it the answer (`done`)?
 // What is there to say until then, or besides (`say`)? Since which numbers does the table show the changes (`since`: a
-// label and numbers)? `marks`: the rows to look at then. Returns the node of the picture.
+// label and numbers)? `marks`: the rows to look at then. Returns the node of the picture; its `news()` shows what has
+// changed without a move, and its `judge()` does not wait for a hand to rest.
 export function frame({
   model,
   el,
@@ -235,6 +236,11 @@ export function frame({
   listen(model, Object.keys(start), soon(update));
   listen(model, Object.keys(start), guess.moved);
   guess.judged(compare);
+  picture.judge = guess.judge;
+  picture.news = () => {
+    update();
+    guess.moved();
+  };
   const observer = new ResizeObserver(update);
   observer.observe(picture);
   model.end(() => observer.disconnect());
@@ -298,6 +304,7 @@ function prediction(model, evidence) {
     node,
     reply,
     shown: () => shown,
+    judge: () => chosen && judge(),
     judged: (callback) => (then = callback),
     moved: () => {
       clearTimeout(timer);
@@ -487,6 +494,53 @@ export const handle = (x, y, name, turn = 0) =>
     svg("path", { d: "M-3 -3l-3 3l3 3M3 -3l3 3l-3 3" }),
   );
 export const short = (v) => String(Number(v.toPrecision(6))).replace("-", "−");
+
+// -- Networks ---------------------------------------------------------------------------------------------------------
+
+// A DataView, from a kernel and from page.js; base64 where a state is plain JSON.
+export const bytes = (value) =>
+  value.base64 ? new DataView(Uint8Array.from(atob(value.base64), (c) => c.charCodeAt(0)).buffer) : value;
+
+// The linear layers that vae_tutorial/explorers/_packed.py has rounded: `sizes`, how many numbers go into the first one
+// and come out of each; `bits`, of each one's weights, where some have more than 8. A layer computes with whole numbers
+// and scales last. Weights come as (out, in); as (in, out), an input that is 0 after the ReLU can be passed over.
+export function unpackLayers(sizes, packed, bits = []) {
+  const view = bytes(packed);
+  let at = 0;
+  const floats = (count) => {
+    const found = new Float64Array(count);
+    for (let i = 0; i < count; i++, at += 4) found[i] = view.getFloat32(at, true);
+    return found;
+  };
+  return sizes.slice(1).map((outputs, k) => {
+    const [inputs, wide] = [sizes[k], bits[k] > 8];
+    const scale = floats(outputs);
+    const weight = new Float64Array(inputs * outputs);
+    for (let o = 0; o < outputs; o++)
+      for (let i = 0; i < inputs; i++, at += wide ? 2 : 1)
+        weight[i * outputs + o] = wide ? view.getInt16(at, true) : view.getInt8(at);
+    return { scale, weight, bias: floats(outputs), output: new Float64Array(outputs) };
+  });
+}
+
+// What the layers make of a list of numbers, with a ReLU after each but the last. The array that comes back is the last
+// layer's own: the next call overwrites it.
+export function forward(layers, input) {
+  for (const { scale, weight, bias, output } of layers) {
+    const [outputs, last] = [output.length, output === layers.at(-1).output];
+    output.fill(0);
+    for (let i = 0; i < input.length; i++) {
+      const [x, row] = [input[i], i * outputs];
+      if (x) for (let o = 0; o < outputs; o++) output[o] += x * weight[row + o];
+    }
+    for (let o = 0; o < outputs; o++) {
+      const value = scale[o] * output[o] + bias[o];
+      output[o] = last ? value : Math.max(0, value);
+    }
+    input = output;
+  }
+  return input;
+}
 
 // -- Arithmetic, in nats ----------------------------------------------------------------------------------------------
 
