@@ -49,7 +49,7 @@ class OwnDigitExplorer(Explorer):
     ``drawing``: the page, as text; ``turn`` (degrees, to the left), ``size`` (a factor), ``right`` and ``up`` (pixels)
     and ``stroke`` (half pixels) move it. ``centred``: whether MNIST's recipe is applied. Grey pixels become black or
     white as in the course, black with the grey value as the probability, by coins that were thrown once. The model is
-    ``pretrained.load("mlp-2d")``, its weights rounded as for pages (:mod:`vae_tutorial.explorers._packed`).
+    ``pretrained.load("mlp-2d")``, its weights rounded as for pages (``_packed.py``).
     """
 
     module = "own_digit"

@@ -17,7 +17,7 @@ class TrainExplorer(Explorer):
     averaged over batch and units) or "width" (the log-variance read as a log standard deviation). ``beta``: of the KL,
     0 to 5. ``seed``: 0 to 4, of weights, order and noise; the same seed gives the same curve. Numbers are means over
     500 test images, nats; ``total`` is minus the ELBO by the right formulas, whatever the loss is. Here, in Python,
-    :meth:`numbers` trains as far by autograd, with the present ``beta`` from the first step on.
+    ``numbers()`` trains as far by autograd, with the present ``beta`` from the first step on.
     """
 
     module = "train_one"
