@@ -300,6 +300,39 @@ def test_a_model_with_forward_alone_is_taken_apart(layers, code):
         assert torch.equal(halves.decode(z), torch.sigmoid(model.out(torch.relu(model.up(z)))))
 
 
+class Sampling(nn.Module):
+    def forward(self, mu, logvar):
+        return mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+
+
+class Unusual(nn.Module):
+    """Sound, with layers before the decoder whose inputs have the shape of z."""
+
+    def __init__(self, hidden, sampling):
+        super().__init__()
+        self.hidden, self.mu, self.lv = nn.Linear(64, hidden), nn.Linear(hidden, 3), nn.Linear(hidden, 3)
+        self.sampling, self.up, self.out = sampling, nn.Linear(3, 3), nn.Linear(3, 64)
+        self.lv_range, self.of_mu = nn.Hardtanh(-6, 6), nn.Linear(3, 10)
+
+    def forward(self, x):
+        h = torch.relu(self.hidden(x.flatten(1)))
+        mu, lv = self.mu(h), self.lv_range(self.lv(h))
+        self.classes = self.of_mu(mu)
+        z = self.sampling(mu, lv) if self.sampling else mu + torch.exp(0.5 * lv) * torch.randn_like(mu)
+        return torch.sigmoid(self.out(torch.tanh(self.up(z)))), mu, lv
+
+
+@pytest.mark.parametrize("sampling", [None, Sampling()], ids=["inline", "a module"])
+@pytest.mark.parametrize("hidden", [32, 3])
+def test_layers_before_the_decoder_are_not_taken_for_it(hidden, sampling):
+    space = {}
+    exec(ALONE.replace("LAYERS", HEADS["two layers"][0]).replace("CODE", HEADS["two layers"][1]), space)
+    torch.manual_seed(0)
+    model, images = Unusual(hidden, sampling), small_digits()[:64].float().div(255).round()
+    assert examine(model, images, loss=space["loss_function"]).faults == ()
+    assert halved(model, images).entry is model.up
+
+
 def test_a_forward_that_cannot_be_taken_apart_is_told():
     class Inline(nn.Module):
         def __init__(self):

@@ -180,8 +180,8 @@ def test_what_the_replies_say(widget):
     cheaper = measured["cheaper"]
     assert round(100 * cheaper["blank"]["ones"]) == 90
     assert cheaper["bar"]["others"] == 0 < cheaper["bar"]["ones"]
-    found = OwnDigitExplorer(drawing=pages["bar"]).numbers()
-    assert f"{100 - found['dearer']:.1f} %" in replies["A single upright bar"]
+    assert round(cheaper["bar"]["ones"] * 1135) == 8  # of the 1,135 ones among the 10,000 test digits
+    assert "eight" in replies["A single upright bar"]
     assert measured["average"]["value"] == pytest.approx(136.68, abs=0.3)
     if data.load("mnist", "test").name != "mnist":
         pytest.skip("the rest needs MNIST")

@@ -65,7 +65,7 @@ def draw_map(tiles):
     return picture(drawn.numpy(), colors)
 
 
-def page(tiles):
+def page():
     """The HTML of the front door as it stands where no script runs."""
     layers = _packed.linear(_packed.vae().decoder)
     state = {
@@ -74,21 +74,19 @@ def page(tiles):
         "edge": EDGE,
         "sizes": _packed.sizes(layers),
         "weights": {"file": "mlp-2d-decoder"},
-        "classes": "".join(map(str, tiles.tolist())),
     }
     digit = io.BytesIO()
-    here = tiles[(places() - torch.tensor(START)).norm(dim=1).argmin()].item()
     picture(ink(torch.tensor([START], dtype=torch.float64))[0].numpy(), 0).save(digit, "png", optimize=True)
     width = TILES * SIDE
     return f"""<div id="door" class="door" data-scene="door">
 <script type="application/json">{json.dumps(state)}</script>
 <div class="vx-static"><div class="door-body">
 <div class="door-plane"><img class="door-map" src="../_static/{MAP.name}" width="{width}" height="{width}"
-alt="{html.escape(MAP_SAYS)}"></div>
+draggable="false" alt="{html.escape(MAP_SAYS)}"></div>
 <div class="door-side">
 <div class="door-paper"><img class="door-digit" width="{SIDE}" height="{SIDE}" alt="A digit that the decoder draws."
 src="data:image/png;base64,{base64.b64encode(digit.getvalue()).decode()}"></div>
-<p class="door-place"><span><i>z</i> = ({START[0]:.2f}, {START[1]:.2f}), <span>among the {here}s</span></span></p>
+<p class="door-place"><span><i>z</i> = ({START[0]:.2f}, {START[1]:.2f})</span></p>
 <p class="door-said"><b>Move through the plane.</b> Each of its points is two numbers. From these alone, the decoder of
 a small VAE draws a digit.</p>
 </div></div></div>
@@ -100,7 +98,7 @@ def main():
     tiles = classes()
     draw_map(tiles).save(MAP, "webp", quality=60, alpha_quality=60, method=6)
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(tiles), encoding="utf-8", newline="\n")
+    PAGE.write_text(page(), encoding="utf-8", newline="\n")
     (PAGE.parent / "train.html").write_text(TrainExplorer()._page() + "\n", encoding="utf-8", newline="\n")
     for name, text in _packed.files().items():
         (_packed.FILES / f"{name}.js").write_text(text, encoding="utf-8", newline="\n")

@@ -8,7 +8,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from vae_tutorial.checkup.subject import CheckupError
+from vae_tutorial.checkup.subject import CheckupError, parts_of
 from vae_tutorial.checkup.weights import find
 from vae_tutorial.exercises._run import told
 
@@ -81,9 +81,9 @@ class Halves(nn.Module):
         return [] if None in found or found[0] is found[1] else found
 
     def _find_entry(self):
-        """The first layer with an input of z's shape that moves the output and leaves the code as it is."""
-        mu = self.whole(self._rows)[self._pair]
-        takers = []
+        """The first layer with an input of z's shape that decides the output and leaves the code as it is."""
+        code = self.whole(self._rows)[self._pair : self._pair + 2]
+        mu, takers = code[0], []
 
         def note(layer, given):
             if given and isinstance(given[0], Tensor) and given[0].shape == mu.shape and layer not in takers:
@@ -95,9 +95,11 @@ class Halves(nn.Module):
             self.whole(self._rows)
         for layer in takers:
             self.entry = layer
-            first, second = (self._with_z(torch.full_like(mu, value)) for value in (0.0, 1.0))
-            same = torch.equal(first[self._pair], second[self._pair])
-            if same and torch.equal(first[self._pair], mu) and not torch.equal(first[0], second[0]):
+            # Two passes with the same z must agree: no noise comes behind it. mu and logvar come before it.
+            first, again, other = (self._with_z(torch.full_like(mu, value)) for value in (0.0, 0.0, 1.0))
+            outputs = [parts_of(returned[0])[0] for returned in (first, again, other)]
+            kept = all(torch.equal(part, first[self._pair + k]) for k, part in enumerate(code))
+            if kept and torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2]):
                 return layer
         raise CheckupError(
             f"model has forward alone, and no layer in it takes a z of shape {tuple(mu.shape)}: give its halves, "

@@ -24,7 +24,7 @@ class TrainExplorer(Explorer):
     files: ClassVar[dict] = {"digits": "digits14"}
     words: ClassVar[dict] = {
         "title": "Train one here: a VAE on small digits, in your browser",
-        "question": "Its loss averages the costs of the pixels, where it should sum them. What will the VAE draw?",
+        "question": "A loss averages the costs of the pixels, where it should sum them. What will the VAE draw?",
         "choices": [
             [
                 "The same digits, more slowly",
@@ -42,7 +42,7 @@ class TrainExplorer(Explorer):
             ["reconstruction", "reconstruction, nats", 1],
             ["kl", "KL, nats", 2],
             ["total", "minus ELBO, nats", 1],
-            ["loss", "the loss itself", 2],
+            ["loss", "the loss itself", 3],
         ],
     }
     seed = Whole(0, min=0, max=4).tag(sync=True)

@@ -26,7 +26,7 @@ function ink(context, probabilities) {
 }
 
 function render({ model, el, still }) {
-  const [edge, classes] = [model.get("edge"), model.get("classes")];
+  const edge = model.get("edge");
   const layers = unpackLayers(model.get("sizes"), model.get("weights"));
   const inside = (v) => Math.max(-edge, Math.min(edge, Math.round(100 * v) / 100));
   const go = ([z1, z2]) => put(model, { z1: inside(z1), z2: inside(z2) });
@@ -50,14 +50,11 @@ function render({ model, el, still }) {
   });
   const pen = digit.getContext("2d", { willReadFrequently: true }); // small, and written as numbers
 
-  const tiles = Math.sqrt(classes.length); // of the map, each way
-  const tile = (v) => Math.min(tiles - 1, Math.floor((tiles / 2) * (1 + v / edge)));
   function draw() {
     const [z1, z2] = z();
     ink(pen, decode(layers, z1, z2));
     const at = `(${two(z1)}, ${two(z2)})`;
-    place.childNodes[1].data = ` = ${at}, `;
-    place.lastChild.textContent = `among the ${classes[tiles * tile(-z2) + tile(z1)]}s`;
+    place.childNodes[1].data = ` = ${at}`;
     if (!walking) point.setAttribute("aria-label", `z = ${at}. Arrow keys move it, with Shift further.`);
     // In parts of the plane's width: it stays in its place when the page becomes narrower.
     point.style.transform = `translate(${50 * (1 + z1 / edge)}cqw, ${50 * (1 - z2 / edge)}cqw)`;

@@ -11,6 +11,7 @@ import {
   put,
   read,
   slider,
+  typeset,
   within,
 } from "./shared.js";
 
@@ -447,7 +448,13 @@ function show({ model, el, start }) {
   // The codes of the test images, and what the decoder draws at points of the prior.
   const plane = html("canvas", { class: "vx-pixels", role: "img" });
   const drawn = html("canvas", { class: "vx-pixels", role: "img" });
-  const above = html("div", { class: "vx-desk" }, plane, drawn);
+  const captioned = (node, text) => html("div", {}, node, html("p", { class: "vx-caption" }, typeset(text)));
+  const above = html(
+    "div",
+    { class: "vx-desk" },
+    captioned(plane, "test digits' codes *z*"),
+    captioned(drawn, "drawn from random *z*"),
+  );
 
   function drawCodes(size) {
     const dense = Math.max(2, window.devicePixelRatio || 1);
@@ -587,7 +594,7 @@ function show({ model, el, start }) {
       ["elbo", "minus ELBO"],
       ["data", "reconstruction"],
       ["kl", "KL"],
-      ["entropy", "minus ELBO of the run before"],
+      ["entropy", "the run before"],
     ],
   });
   shown();
