@@ -149,13 +149,9 @@ def test_an_address_trains_to_the_same_numbers(explorer, widget):
 
 
 def test_without_workers_it_trains_in_slices(explorer, widget):
-    page = explorer.page
-    page.add_init_script("window.Worker = undefined")
-    try:
-        explorer.open(widget)
-        explorer.set(steps=20)
-        page.wait_for_function("() => document.querySelector('.vx-numbers td[data-exact]').dataset.exact === '20'")
-        twin = _trainer.Trainer().run(20).measured()
-        assert explorer.numbers()["minus ELBO, nats"] == pytest.approx(twin["total"], abs=1e-6)
-    finally:
-        page.evaluate("() => 0")
+    explorer.page.add_init_script("window.Worker = undefined")
+    page = explorer.open(widget)
+    explorer.set(steps=20)
+    page.wait_for_function("() => document.querySelector('.vx-numbers td[data-exact]').dataset.exact === '20'")
+    twin = _trainer.Trainer().run(20).measured()
+    assert explorer.numbers()["minus ELBO, nats"] == pytest.approx(twin["total"], abs=1e-6)
