@@ -82,8 +82,7 @@ def main(argv=None):
             named = zip(("encoder", "refined"), estimates[row], strict=True)
             values[row] = {way: list(estimate.summary()[:5]) for way, estimate in named}
             values[row]["active units"] = int(evaluation.active_units(evaluation.encode(found.model, test)[0]).sum())
-            values[row]["seconds"] = statistics.median(found.history["seconds"])
-            minutes += values[row]["seconds"] * passes / 60
+            minutes += statistics.median(found.history["seconds"]) * passes / 60
             print(row, values[row], flush=True)
     pairs = zip(("encoder", "refined"), *(estimates[row] for row in ROWS), strict=True)
     values["gain"] = {way: list(evaluation.mean(iwae.value - vae.value)) for way, vae, iwae in pairs}
