@@ -5,6 +5,7 @@ That the outputs are what the code says is nbval's work (tools/notebooks.py chec
 
 import ast
 import base64
+import hashlib
 import heapq
 import inspect
 import io
@@ -29,6 +30,7 @@ from vae_tutorial import data, evaluation, exact, information, ledger, likelihoo
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIGURES = ROOT / "notebooks" / "figures"
 IDS = [path.stem for path in NOTEBOOKS]
 # What claims something, and ends the cell where it is not so.
 CLAIM = re.compile(r"\b(assert |agree\(|below\(|ledger\.check\()")
@@ -173,7 +175,16 @@ def test_every_figure_has_name_caption_and_alt_text_and_is_not_blank(path):
             pixels = matplotlib.image.imread(io.BytesIO(stored))
             assert pixels[..., :3].std() > 0.02, f"{names[-1]} is blank"
             assert pixels.shape[1] <= 900, f"{names[-1]} is wider than 5.5 inches: too small to read on a phone"
+            drawing = (FIGURES / f"{names[-1]}.svg").read_text("utf-8")
+            mark = hashlib.sha256(stored).hexdigest()[:16]
+            assert f'data-of="{mark}"' in drawing, f"{names[-1]}.svg is of another run: make notebooks"
     assert len(set(names)) == len(names)
+
+
+def test_every_drawing_belongs_to_a_figure():
+    stored = "".join(path.read_text("utf-8") for path in NOTEBOOKS)
+    for path in FIGURES.iterdir():
+        assert f'"name": "{path.stem}"' in stored
 
 
 @each_notebook

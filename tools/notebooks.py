@@ -30,9 +30,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import clock
+import plots
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
+FIGURES = FOLDER / "figures"  # the same figures for the book's pages
 # No progress bars in stored outputs; one way of drawing on every machine; one thread, or busy cores spin.
 QUIET = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
 CELL_SECONDS = 600
@@ -127,9 +129,17 @@ def normalize(notebook):
     return notebook
 
 
-def execute(notebook, environment=None, allow_errors=False):
-    """Run a notebook's cells in a fresh kernel, in the folder of the notebooks; they keep what they print."""
+def execute(notebook, environment=None, allow_errors=False, before=None):
+    """Run a notebook's cells in a fresh kernel, in the folder of the notebooks; they keep what they print.
+
+    ``before``: code that runs before each cell that draws a figure, and leaves no trace.
+    """
     from nbclient import NotebookClient
+    from nbclient.util import ensure_async
+
+    async def prepare(cell, cell_index):
+        if before and figure(cell):
+            await ensure_async(client.kc.execute(before, silent=True, store_history=False))
 
     client = NotebookClient(
         notebook,
@@ -139,9 +149,24 @@ def execute(notebook, environment=None, allow_errors=False):
         store_widget_state=False,
         coalesce_streams=True,
         allow_errors=allow_errors,
+        on_cell_execute=prepare,
         resources={"metadata": {"path": str(FOLDER)}},
     )
     client.execute(env=os.environ | QUIET | (environment or {}))
+
+
+def figure(cell):
+    """The name of the figure that a cell draws, or None."""
+    return cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+
+
+def drawn(cell, kind, take=False):
+    """The picture of this kind among a cell's outputs; exits where there is none. ``take``: it does not stay there."""
+    for output in cell.outputs:
+        if kind in output.get("data", {}):
+            return output.data.pop(kind) if take else output.data[kind]
+    said = "".join(output.text for output in cell.outputs if output.get("name") == "stderr")
+    sys.exit(f"cell {cell.id} shows no {kind}: it should draw the figure {figure(cell)}\n{said}")
 
 
 def run(paths):
@@ -151,12 +176,21 @@ def run(paths):
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         start = time.perf_counter()
-        execute(notebook)
+        execute(notebook, before=plots.INSTALL)
+        figures = [cell for cell in notebook.cells if figure(cell)]
+        drawings = [drawn(cell, "image/svg+xml", take=True) for cell in figures]
         text = nbformat.writes(normalize(notebook)) + "\n"
         part = path.with_suffix(".part")
         part.write_text(text, encoding="utf-8")
         part.replace(path)
+        for cell, drawing in zip(figures, drawings, strict=True):
+            png = base64.b64decode(drawn(cell, "image/png"))
+            plots.write(FIGURES / f"{figure(cell)}.svg", drawing, png)
         print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+    names = {figure(cell) for path in notebooks() for cell in nbformat.read(path, as_version=4).cells}
+    for old in FIGURES.glob("*.svg"):
+        if old.stem not in names:
+            old.unlink()
 
 
 def road(paths):
