@@ -4,9 +4,10 @@
 
 pretrained "mlp-2d", its weights rounded as for pages. A bill is minus the ELBO of an image, in nats, its mean over
 q(z | x) by Gauss-Hermite quadrature at 5 x 5 places. ``average``: the ledger's 10,000 test images, their mean and its
-standard error; ``classes``: the mean of each class; ``percentiles``: from 0 to 100, of all. ``centred``: the mean of
-2,000 of them, every fifth, each as a page of 56 x 56 points, by MNIST's recipe and the explorer's coins. ``digits``: of
-those the pages, as text, whose bills by the recipe are nearest to the means of their classes, and to those without it.
+standard error; ``classes``: the mean of each class; ``percentiles``: from 0 to 100, of all; ``least`` and ``most``:
+the 100 lowest and the 100 highest, in order. ``centred``: the mean of 2,000 of them, every fifth, each as a page of
+56 x 56 points, by MNIST's recipe and the explorer's coins. ``digits``: of those the pages, as text, whose bills by the
+recipe are nearest to the means of their classes, and to those without it.
 ``cheaper``: for a blank page and for the explorer's bar the shares of the test 1s and of the others that cost less.
 
 ``--quick``: 200 images, as a smoke test.
@@ -50,6 +51,8 @@ def main(argv=None):
         "average": evaluation.mean(all_bills)._asdict(),
         "classes": classes,
         "percentiles": np.percentile(all_bills, range(101)).tolist(),
+        "least": all_bills.sort().values[:100].tolist(),
+        "most": all_bills.sort().values[-100:].tolist(),
         "centred": evaluation.mean(own)._asdict(),
         "cheaper": {
             name: {

@@ -182,6 +182,11 @@ def test_what_the_replies_say(widget):
     assert cheaper["bar"]["others"] == 0 < cheaper["bar"]["ones"]
     assert round(cheaper["bar"]["ones"] * 1135) == 8  # of the 1,135 ones among the 10,000 test digits
     assert "eight" in replies["A single upright bar"]
+    assert OwnDigitExplorer(drawing=pages["bar"]).numbers()["cheaper"] == 8
+    both = cheaper["blank"]["ones"] * 1135 + cheaper["blank"]["others"] * 8865
+    assert OwnDigitExplorer(drawing="").numbers()["cheaper"] == round(both, -2)
+    assert [widget._cheaper(measured[end][k]) for end, k in (("least", 99), ("most", 1))] == [99, 9901]
+    assert [widget._cheaper(bill) for bill in (0, 1e4)] == [0, 10_000]
     assert measured["average"]["value"] == pytest.approx(136.68, abs=0.3)
     if data.load("mnist", "test").name != "mnist":
         pytest.skip("the rest needs MNIST")
@@ -261,18 +266,18 @@ def test_a_pointer_draws(explorer):
     shown = page.evaluate(
         """() => {
           const canvas = document.querySelector('.vx-pad canvas');
-          return [...canvas.getContext('2d').getImageData(0, 0, 56, 56).data].filter((_, i) => i % 4 === 0);
+          return [...canvas.getContext('2d').getImageData(0, 0, 56, 56).data].filter((_, i) => i % 4 === 3);
         }"""
     )
-    assert np.array_equal(np.reshape(shown, (56, 56)) == 0, third == 1)
+    assert np.array_equal(np.reshape(shown, (56, 56)), 255 * third)
     seen = page.evaluate(
         """() => {
           const canvas = document.querySelector('.vx-digit');
-          return [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0);
+          return [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 3);
         }"""
     )
     wanted = OwnDigitExplorer(drawing=explorer.get("drawing")).image()[0, 0].numpy()
-    assert np.array_equal(np.reshape(seen, (28, 28)) == 0, wanted == 1)
+    assert np.array_equal(np.reshape(seen, (28, 28)), 255 * wanted)
 
 
 def test_a_finger_draws_and_does_not_scroll(explorer):
@@ -306,6 +311,30 @@ def test_keyboard_alone(explorer):
     assert list(explorer.numbers().values()) == pytest.approx(list(wanted.values()), abs=1e-6)
     page.get_by_role("button", name="7", exact=True).press("Enter")
     assert page.get_by_role("img", name="average 7").count() == 1  # its class's average in the bill
+
+
+def test_an_answer_stays_with_the_pages_that_it_is_about(explorer):
+    page = explorer.open(OwnDigitExplorer())
+    reply, begin = page.get_by_role("status"), page.get_by_role("group", name="begin with")
+    page.get_by_role("button", name="An 8").click()
+    for name in ("8", "blank page", "bar"):
+        begin.get_by_role("button", name=name, exact=True).click()
+        page.wait_for_timeout(350)
+    assert reply.inner_text().startswith("No: 163 nats")
+    for name, there in (("3", False), ("bar", True)):
+        begin.get_by_role("button", name=name, exact=True).click()
+        page.wait_for_timeout(350)
+        assert bool(reply.inner_text()) == there
+        assert (page.locator(".vx-numbers.vx-done").count() == 1) == there
+    explorer.set(turn=5)
+    page.wait_for_function("() => !document.querySelector('.vx-reply').textContent", timeout=200)  # at once
+
+
+@pytest.mark.parametrize("width", [360, 760])
+def test_the_plane_has_a_scale(explorer, width):
+    page = explorer.open(OwnDigitExplorer(), width)
+    marks = page.locator(".vx-plane .vx-tick").all_text_contents()
+    assert [marks.count(v) for v in ("−2", "0", "2")] == [2, 2, 2]
 
 
 def test_what_centring_is_worth(explorer):

@@ -21,13 +21,13 @@ def widget():
 
 
 def inks(images, number):
-    return [255 - value for value in images[784 * number : 784 * (number + 1)]]
+    return list(images[784 * number : 784 * (number + 1)])
 
 
 def canvases(page):
-    """The page's canvases as grey images. PNG is exact; reading pixels back in the page would make it warn."""
+    """The page's canvases as amounts of ink. PNG is exact; reading pixels back in the page would make it warn."""
     urls = page.locator(".vx-picture canvas").evaluate_all("all => all.map(canvas => canvas.toDataURL())")
-    return [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("L") for url in urls]
+    return [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).getchannel("A") for url in urls]
 
 
 def digit(canvas, column, line):

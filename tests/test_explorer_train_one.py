@@ -119,7 +119,32 @@ def test_it_trains_in_the_page(explorer, widget):
     page.get_by_role("button", name="start").click()
     page.wait_for_function("() => document.querySelector('.vx-reply').textContent.startsWith('Yes.')", timeout=60_000)
     assert explorer.numbers()["KL, nats"] < 0.05
+    # It is about this loss: while another one trains, it is away.
+    page.get_by_role("button", name="right").click()
+    page.wait_for_function("() => document.querySelector('.vx-numbers td[data-exact]').dataset.exact > 0")
+    assert page.get_by_role("status").inner_text() == ""
     page.get_by_role("button", name="pause").click()
+
+
+def test_on_a_phone_hand_and_picture_are_in_one_sight(explorer, widget):
+    page = explorer.open(widget, 390)
+    page.set_viewport_size({"width": 390, "height": 600})  # below the page's header, above the browser's bar
+    page.get_by_role("button", name="grey average").click()
+    losses = page.get_by_role("group", name="the loss")
+    losses.evaluate("e => scrollTo(0, e.getBoundingClientRect().top + scrollY)")
+    page.get_by_role("button", name="pixels averaged").click()
+    page.get_by_role("button", name="start").click()
+    page.wait_for_function("() => document.querySelector('.vx-reply').textContent.startsWith('Yes.')", timeout=60_000)
+    held = page.locator(".vx-held").bounding_box()
+    for seen in [*page.locator("canvas").all(), losses, *page.get_by_role("slider").all()]:
+        box = seen.bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 600
+        if seen.evaluate("e => e.matches('canvas')"):
+            assert box["y"] + box["height"] <= held["y"]
+    page.get_by_role("button", name="pause").click()
+    page.set_viewport_size({"width": 320, "height": 256})  # a laptop at 400 %: nothing may lie over what one reads
+    assert page.locator(".vx-held").evaluate("e => getComputedStyle(e).position") == "static"
 
 
 @pytest.mark.timed

@@ -1,5 +1,6 @@
 """What all explorers have in common: a page without a kernel, without scripts, on a phone, for a screen reader."""
 
+import io
 import json
 import os
 import re
@@ -9,10 +10,12 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import traitlets
 from anywidget._util import enable_custom_widget_manager_once
-from explorer_page import STYLES, explorer_page
+from explorer_page import PAGE, STYLES, explorer_page
+from PIL import Image
 
 from vae_tutorial import explorers
 from vae_tutorial.explorers import _base
@@ -47,6 +50,19 @@ SPOTS = """top => {
   return e?.closest('.vx-picture, .vx-slider') && !e.closest('[data-grip]');
   });
 }"""
+SHOW_THEME = "([theme, style]) => { document.documentElement.dataset.theme = theme; document.body.style = style; }"
+# Follows links to addresses in the page, one after the other: the values of the explorer after each.
+FOLLOW = """async ([addresses, keys]) => {
+  const { explorer } = document.querySelector('[data-explorer]');
+  const found = [];
+  for (const address of addresses) {
+    const followed = new Promise(done => addEventListener('hashchange', done, { once: true }));
+    location.hash = address;
+    await followed;
+    found.push(keys.map(key => explorer.get(key)));
+  }
+  return found;
+}"""
 # Renders a module, the one text that Jupyter gets, for a model that counts; how many listeners does it leave behind?
 LEFT_BEHIND = """async text => {
   const host = document.querySelector('[data-explorer]');
@@ -71,13 +87,6 @@ LEFT_BEHIND = """async text => {
 @pytest.fixture(scope="module", params=list(explorers._HOMES))
 def widget(request):
     return getattr(explorers, request.param)()
-
-
-@pytest.fixture(scope="module")
-def explorer(chromium, tmp_path_factory):
-    """One page for all of this module's questions."""
-    with explorer_page(chromium, tmp_path_factory.mktemp("explorers")) as page:
-        yield page
 
 
 def plain(text):
@@ -160,6 +169,24 @@ def test_page(explorer, widget):
     assert not re.search(r"[*~]", " ".join(labels))
 
 
+def test_ink_and_paper_follow_the_theme(explorer, widget):
+    """Also when the reader changes it while the page is open."""
+    page = explorer.open(widget)
+    if widget.module == "latent":
+        page.get_by_role("button", name="map of digits").click()
+    canvases = page.locator(".vx :is(canvas.vx-pixels, canvas.vx-map)")
+    assert (canvases.count() > 0) == (widget.module in ("latent", "own_digit", "trade_off", "train_one"))
+    for theme, paper in (("light", 255), ("dark", 18), ("light", 255)):
+        page.evaluate(SHOW_THEME, [theme, STYLES[theme]])
+        shot = np.asarray(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("L")).astype(int)
+        for canvas in canvases.all():
+            left, top, width, height = (round(v) for v in canvas.bounding_box().values())
+            drawn = shot[top + 2 : top + height - 2, left + 2 : left + width - 2]
+            if widget.module != "train_one":  # at first it draws noise
+                assert abs(np.median(drawn) - paper) < 3
+            assert np.abs(drawn - paper).max() > 110, "there is ink, and it is seen"
+
+
 def test_unknown_names_are_refused(widget):
     kind = type(widget)
     with pytest.raises(TypeError, match=rf"{kind.__name__} has no 'widht'; it has .*\btitle\b"):
@@ -237,7 +264,7 @@ def test_a_finger_that_scrolls_moves_nothing(explorer, widget):
     assert len(spots) >= 9
     for x, y in spots:  # of pictures and sliders
         page.evaluate("top => scrollTo(0, top)", top)
-        explorer.finger(x, y, 1, -25, 8)
+        explorer.finger(x, y, 1, -50, 4)
         assert page.evaluate("scrollY") > top + 50, (x, y)
         assert state() == first, (x, y)
     page.wait_for_timeout(400)
@@ -400,28 +427,49 @@ def test_state_in_the_address(explorer, widget):
     page.get_by_role("button", name="reset").click()
     assert {key: explorer.get(key) for key in values} == first
     # A link in the page itself is followed as well; what cannot be is passed over, without an error.
-    for text in [*bad, "constructor=1", "__proto__=1", "unknown=1", "%E0%A4%A", "&&=;"]:
-        page.evaluate("hash => (location.hash = hash)", address)
-        page.wait_for_function("hash => location.hash === hash", arg=address)
-        page.evaluate("hash => (location.hash = hash)", f"#explorer-{widget.module.replace('_', '-')}?{text}")
-        page.wait_for_timeout(30)
-        assert {key: explorer.get(key) for key in values} == first, text
+    wrong = [*bad, "constructor=1", "__proto__=1", "unknown=1", "%E0%A4%A", "&&=;"]
+    followed = [part for text in wrong for part in (address, f"{address.partition('?')[0]}?{text}")]
+    states = page.evaluate(FOLLOW, [["#", *followed], list(values)])[1:]
+    assert states == [list(values.values()), list(first.values())] * len(wrong)
     assert not explorer.wrong
 
 
-def test_without_scripts(chromium, widget, tmp_path):
-    context = chromium.new_context(java_script_enabled=False)
+def test_what_is_far_away_waits(explorer):
+    """For the page to rest, for the reader to come near, or for an address that names it."""
+    markup = explorers.KLExplorer()._page()
+    content = PAGE.format(theme="light", style="", explorer=f'<p style="height: 5000px">Text</p>{markup}')
+    (explorer.folder / "far.html").write_text(content, encoding="utf-8")
+    page = explorer.page.context.new_page()
     try:
-        page = context.new_page()
-        css = f"<style>{widget._css}</style>"
-        page.set_content(f"<!doctype html><html><body>{css}{widget._repr_mimebundle_()[0]['text/html']}</body></html>")
-        assert page.locator(".vx-static :is(svg, img)").first.bounding_box()["width"] > 200
-        shown = page.locator(".vx-static").inner_text()
-        assert plain(widget.title) in shown
-        for _, label, *_ in widget.rows:
-            assert plain(label) in shown
+        page.add_init_script("window.requestIdleCallback = () => {}")  # the page never rests
+        page.goto(explorer.url + "far.html")
+        page.wait_for_timeout(300)
+        assert page.locator("[data-ready]").count() == 0
+        page.evaluate("scrollTo(0, 3600)")  # not yet in sight
+        page.wait_for_selector("[data-ready]", state="attached")
+        page.goto("about:blank")
+        page.goto(explorer.url + "far.html#explorer-kl?mean=1")
+        page.wait_for_function("() => document.querySelector('[data-explorer]').explorer?.get('mean') === 1")
     finally:
-        context.close()
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def still(chromium):
+    """A page in which no script runs."""
+    context = chromium.new_context(java_script_enabled=False)
+    yield context.new_page()
+    context.close()
+
+
+def test_without_scripts(still, widget):
+    css = f"<style>{widget._css}</style>"
+    still.set_content(f"<!doctype html><html><body>{css}{widget._repr_mimebundle_()[0]['text/html']}</body></html>")
+    assert still.locator(".vx-static :is(svg, img)").first.bounding_box()["width"] > 200
+    shown = still.locator(".vx-static").inner_text()
+    assert plain(widget.title) in shown
+    for _, label, *_ in widget.rows:
+        assert plain(label) in shown
 
 
 def test_accessibility(explorer, widget):

@@ -77,8 +77,12 @@ def script(name, content):
     """
     letters = [(byte + SHIFT) % 256 for byte in content]
     text = "".join(chr(at if 32 <= at < 127 and chr(at) not in '"\\' else at + 256) for at in letters)
-    bytes_ = f'Uint8Array.from(\n  "{text}",\n  (letter) => letter.charCodeAt(0) - {SHIFT},\n)'
-    return f'(window.explorerFiles ??= {{}})["{name}"] = {bytes_};\n'
+    # A loop, since Uint8Array.from takes ten times as long.
+    return (
+        f'(window.explorerFiles ??= {{}})["{name}"] = ((text) => {{\n  const bytes = new Uint8Array(text.length);\n'
+        f"  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i) - {SHIFT};\n  return bytes;\n"
+        f'}})(\n  "{text}",\n);\n'
+    )
 
 
 def _each(bits, layers):

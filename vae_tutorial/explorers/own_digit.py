@@ -76,7 +76,7 @@ class OwnDigitExplorer(Explorer):
             ["reconstruction", "reconstruction, nats", 1],
             ["kl", "KL, nats", 1],
             ["bill", "bill: their sum, −ELBO, nats", 1],
-            ["dearer", "test digits that cost more, %", 0],
+            ["cheaper", "of 10,000 test digits cost less", 0],
             ["saved", "centring saves, nats", 1],
         ],
     }
@@ -99,6 +99,7 @@ class OwnDigitExplorer(Explorer):
     average = traitlets.Float(read_only=True).tag(sync=True)  # bill of the test digits
     classes = traitlets.List(read_only=True).tag(sync=True)  # and of those of each class
     percentiles = traitlets.List(read_only=True).tag(sync=True)  # of the test digits' bills, 0 to 100
+    tails = traitlets.List(read_only=True).tag(sync=True)  # the 100 least of them, and the 100 most, in order
     floor = traitlets.Float(FLOOR, read_only=True).tag(sync=True)
     codes = traitlets.Bytes(read_only=True).tag(sync=True)  # as in the latent explorer, and places
     labels = traitlets.Bytes(read_only=True).tag(sync=True)
@@ -129,6 +130,7 @@ class OwnDigitExplorer(Explorer):
             "average": measured["average"]["value"],
             "classes": measured["classes"],
             "percentiles": measured["percentiles"],
+            "tails": [measured["least"], measured["most"]],
             "codes": (codes * UNIT).numpy().astype("<i2").tobytes(),
             "labels": labels.numpy().astype("u1").tobytes(),
             "places": classes,
@@ -142,7 +144,7 @@ class OwnDigitExplorer(Explorer):
         return thrown(recipe(page))
 
     def numbers(self):
-        """Return ``reconstruction``, ``kl``, their sum ``bill`` and ``saved`` (nats), and ``dearer`` (percent)."""
+        """Return ``reconstruction``, ``kl``, their sum ``bill`` and ``saved`` (nats), and ``cheaper`` (test digits)."""
         found = bills(self._vae, torch.cat([self.image(), self.image(True), self.image(False)]))
         reconstruction, kl = found[0].tolist()
         _, with_it, without = found.sum(1).tolist()
@@ -151,9 +153,18 @@ class OwnDigitExplorer(Explorer):
             "reconstruction": reconstruction,
             "kl": kl,
             "bill": bill,
-            "dearer": 100 - np.interp(bill, self.percentiles, range(101)).item(),
+            "cheaper": self._cheaper(bill),
             "saved": without - with_it,
         }
+
+    def _cheaper(self, bill):
+        """How many of the 10,000 test digits cost less: at both ends, 100 of them, exactly, else in hundreds."""
+        least, most = self.tails
+        if bill <= least[-1]:
+            return int(np.searchsorted(least, bill))
+        if bill > most[0]:
+            return int(9900 + np.searchsorted(most, bill))
+        return 100 * math.floor(np.interp(bill, self.percentiles, range(101)) + 0.5)
 
     def picture(self):
         """Return the bill as bars beside the average digit's, as an <img>."""

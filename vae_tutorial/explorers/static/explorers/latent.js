@@ -9,6 +9,7 @@ import {
   html,
   oneOf,
   options,
+  paint,
   plot,
   put,
   read,
@@ -86,22 +87,13 @@ export function kindOf(z1, z2, { codes, labels }) {
 
 // -- Pictures ---------------------------------------------------------------------------------------------------------
 
-// Ink on paper, in every theme: 0 is white, 1 is black.
-function ink(context, image, probabilities, x = 0, y = 0) {
-  image.data.fill(255);
-  for (let i = 0; i < probabilities.length; i++)
-    image.data[4 * i] = image.data[4 * i + 1] = image.data[4 * i + 2] = 255 * (1 - probabilities[i]);
-  context.putImageData(image, x, y);
-}
-
 // Some 20 milliseconds, once: when it is first asked for.
 function drawMap(parts) {
-  const canvas = html("canvas", { width: TILES * SIDE, height: TILES * SIDE });
-  const [context, image] = [canvas.getContext("2d", { willReadFrequently: true }), new ImageData(SIDE, SIDE)];
+  const canvas = html("canvas", { width: TILES * SIDE, height: TILES * SIDE, class: "vx-map", "aria-hidden": "true" });
   const middle = (n) => EDGE * ((2 * n + 1) / TILES - 1);
   for (let row = 0; row < TILES; row++)
     for (let column = 0; column < TILES; column++)
-      ink(context, image, decode(parts, middle(column), -middle(row)), column * SIDE, row * SIDE);
+      paint(canvas, decode(parts, middle(column), -middle(row)), column * SIDE, row * SIDE);
   return canvas;
 }
 
@@ -133,7 +125,6 @@ function show({ model, el, start }) {
 
   // What stays while z moves: the digit, the plane with its codes, and the point.
   const digit = html("canvas", { width: SIDE, height: SIDE, role: "img", class: "vx-pixels vx-digit" });
-  const image = new ImageData(SIDE, SIDE);
   const point = html("div", {
     class: "vx-point",
     tabindex: "0",
@@ -165,10 +156,11 @@ function show({ model, el, start }) {
     const [left, upper, span] = [top.sx(-EDGE), top.sy(EDGE), top.sx(EDGE) - top.sx(-EDGE)];
     const dense = Math.max(2, window.devicePixelRatio || 1);
     const canvas = html("canvas", { width: span * dense, height: span * dense, "aria-hidden": "true" });
-    Object.assign(canvas.style, { left: `${left}px`, top: `${upper}px`, width: `${span}px`, height: `${span}px` });
+    const layers = mapped ? [(tiles ??= drawMap(parts)), canvas] : [canvas];
+    for (const { style } of layers)
+      Object.assign(style, { left: `${left}px`, top: `${upper}px`, width: `${span}px`, height: `${span}px` });
     const context = canvas.getContext("2d");
     context.scale(dense, dense);
-    if (mapped) context.drawImage((tiles ??= drawMap(parts)), 0, 0, span, span);
     const codes = (chosen, radius, alpha) => {
       context.globalAlpha = alpha;
       parts.labels.forEach((label, i) => {
@@ -211,7 +203,7 @@ function show({ model, el, start }) {
       ),
     );
     for (const node of [...plane.children]) if (node !== point) node.remove(); // the point keeps its focus
-    plane.prepend(canvas, top.node);
+    plane.prepend(...layers, top.node);
     if (!point.parentNode) plane.append(point);
   }
 
@@ -223,10 +215,10 @@ function show({ model, el, start }) {
       map.setAttribute("aria-pressed", model.get("map"));
     }
     const [z1, z2] = [model.get("z1"), model.get("z2")];
-    ink(digit.getContext("2d"), image, decode(parts, z1, z2));
+    paint(digit, decode(parts, z1, z2));
     digit.setAttribute(
       "aria-label",
-      `What the decoder draws at ${place()}: the probability of each pixel, 0 white, 1 black.`,
+      `What the decoder draws at ${place()}: the probability of ink in each pixel, from 0 to 1.`,
     );
     point.style.transform = `translate(${top.sx(z1)}px, ${top.sy(z2)}px)`;
     point.setAttribute("aria-label", `${place()}. Arrow keys move it, with Shift further.`);
@@ -248,7 +240,7 @@ function show({ model, el, start }) {
       html(
         "div",
         {},
-        html("p", { class: "vx-caption" }, "The decoder's probability of ink in each pixel: 0 white, 1 black"),
+        html("p", { class: "vx-caption" }, "The decoder's probability of ink in each pixel, from 0 to 1"),
         ["z1", "z2"].map((name, n) =>
           slider(model, name, { label: `*z*${"₁₂"[n]}`, min: -EDGE, max: EDGE, step: 0.05, spoken }),
         ),

@@ -10,6 +10,7 @@ import {
   html,
   oneOf,
   options,
+  paint,
   plot,
   put,
   read,
@@ -27,7 +28,19 @@ const TIE = 1e-9; // ties are rounded up, whatever rounding errors there are
 const PEN = 3; // points: half the width of a stroke
 const EDGE = 3.6; // the plane is shown from -3.6 to 3.6
 const UNIT = 4096; // codes travel as whole numbers of 1/4096
-const PACKED = ["encoder", "decoder", "hidden", "bits", "coins", "draws", "nodes", "percentiles", "codes", "labels"];
+const PACKED = [
+  "encoder",
+  "decoder",
+  "hidden",
+  "bits",
+  "coins",
+  "draws",
+  "nodes",
+  "percentiles",
+  "tails",
+  "codes",
+  "labels",
+];
 const FIXED = ["pages", "average", "classes", "floor", "colors", "places"];
 const PLACED = { turn: 0, size: 1, right: 0, up: 0, stroke: 0 }; // a page as it was drawn
 
@@ -167,7 +180,7 @@ function unpack({ encoder, decoder, hidden, bits, coins, codes, labels, ...rest 
   };
 }
 
-// Black where the grey value is above the coin.
+// Ink where the grey value is above the coin.
 const thrown = (image, coins) => image.map((value, i) => Number(255 * value > coins[i] + 1e-6));
 
 // The mean and the standard deviation of q(z | x).
@@ -202,12 +215,14 @@ export const codesOf = (state, images) => {
   return images.map((x) => encoded(x, encoder)).map(({ mu, std }) => [...mu, ...std]);
 };
 
-// The share of test digits that cost at most so much, in percent, from the percentiles of their bills.
-function rank(bill, percentiles) {
+// How many of the 10,000 test digits cost less: at both ends, 100 of them, exactly, else in hundreds.
+function cheaper(bill, { percentiles, tails: [least, most] }) {
+  const below = (values) => values.filter((value) => value < bill).length;
+  if (bill <= least.at(-1)) return below(least);
+  if (bill > most[0]) return 9900 + below(most);
   const above = percentiles.findIndex((value) => value > bill);
-  if (above <= 0) return above ? 100 : 0;
   const [low, high] = [percentiles[above - 1], percentiles[above]];
-  return above - 1 + (bill - low) / (high - low);
+  return 100 * Math.floor(above - 1 + (bill - low) / (high - low) + 0.5);
 }
 
 // All of a state: its page, both images with their bills, and the one that is chosen.
@@ -217,25 +232,17 @@ function look(state, parts) {
   return { page, plain, middle, chosen: state.centred ? middle : plain };
 }
 
-const shown = ({ plain, middle, chosen }, percentiles) => ({
+const shown = ({ plain, middle, chosen }, parts) => ({
   reconstruction: chosen.reconstruction,
   kl: chosen.kl,
   bill: chosen.bill,
-  dearer: 100 - rank(chosen.bill, percentiles),
+  cheaper: cheaper(chosen.bill, parts),
   saved: plain.bill - middle.bill,
 });
 
-export const numbers = (state, parts = unpack(state)) => shown(look(state, parts), parts.percentiles);
+export const numbers = (state, parts = unpack(state)) => shown(look(state, parts), parts);
 
 // -- Pictures ---------------------------------------------------------------------------------------------------------
-
-// Ink on paper, in every theme: 0 is white, 1 is black.
-function paint(canvas, values, x = 0, y = 0, side = Math.sqrt(values.length)) {
-  const image = new ImageData(side, side);
-  image.data.fill(255);
-  values.forEach((value, i) => image.data.fill(255 * (1 - value), 4 * i, 4 * i + 3));
-  canvas.getContext("2d").putImageData(image, x, y);
-}
 
 function show({ model, el, start }) {
   const parts = unpack(read(model, PACKED));
@@ -254,8 +261,9 @@ function show({ model, el, start }) {
   // Of the pages that the question names, the bills that were seen.
   const asked = ["blank page", "bar", "8"];
   const seen = new Map();
+  const asks = () => asked.includes(label()) && asPlaced();
   function evidence() {
-    if (asked.includes(label()) && asPlaced()) seen.set(label(), now().chosen.bill);
+    if (asks()) seen.set(label(), now().chosen.bill);
     const left = asked.filter((one) => !seen.has(one));
     const found = asked.filter((one) => seen.has(one)).map((one) => `${one} ${fixed(1)(seen.get(one))}`);
     const next = left.length ? `Still to see: ${left.join(", ")}.` : "";
@@ -283,7 +291,7 @@ function show({ model, el, start }) {
     height: SIDE,
     role: "img",
     class: "vx-pixels vx-strip",
-    "aria-label": "Ten decoded draws of q(z | x): the probability of ink in each pixel, 0 white, 1 black.",
+    "aria-label": "Ten decoded draws of q(z | x): the probability of ink in each pixel, from 0 to 1.",
   });
   const said = html("p", { class: "vx-caption" }, typeset("Ten draws of *z* from *q*(*z* | *x*), decoded:"));
   const bill = html("b");
@@ -319,6 +327,7 @@ function show({ model, el, start }) {
       y: [-EDGE, EDGE],
       left: 30,
       bottom: 32,
+      most: far, // every second whole number, as at the left
       label: `The latent plane with the codes of test images; ${q}.`,
     });
     if (drawn !== `${width} ${height}`) drawCodes({ ...found, x: [-far, far] });
@@ -440,9 +449,10 @@ function show({ model, el, start }) {
     el,
     start,
     evidence,
+    still: asks,
     marks: ["bill"],
     draw,
-    numbers: () => shown(now(), parts.percentiles),
+    numbers: () => shown(now(), parts),
     controls: html(
       "div",
       { class: "vx-card" },

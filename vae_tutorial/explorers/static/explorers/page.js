@@ -102,11 +102,26 @@
     });
   }
 
+  // An explorer is drawn as soon as it is near what the reader sees, or named by the address, or when the page rests.
+  function turn(host) {
+    if (host.dataset.scene) return idle(host);
+    if (location.hash.slice(1).split("?")[0] === host.id) return null;
+    return new Promise((done) => {
+      const near = new IntersectionObserver((seen) => seen.at(-1).isIntersecting && come(), { rootMargin: "100%" });
+      const come = () => {
+        near.disconnect();
+        done();
+      };
+      near.observe(host);
+      idle(host).then(come);
+    });
+  }
+
   async function draw(host) {
     const [still, name] = [host.querySelector(".vx-static"), host.dataset.explorer ?? host.dataset.scene];
     const el = document.createElement("div");
     try {
-      if (host.dataset.scene) await idle(host);
+      await turn(host);
       const state = JSON.parse(host.querySelector("script").textContent, read);
       const [values, { default: explorer }] = await Promise.all([complete(state), module(name)]);
       const model = new Model(values);
@@ -114,6 +129,8 @@
       host.explorer = model; // for the curious, and for tests
       const start = Object.fromEntries(Object.keys(explorer.moves).map((key) => [key, model.get(key)]));
       await explorer.render({ model, el, still });
+      const above = host.closest("section")?.querySelector("h1, h2, h3");
+      if (above) el.querySelector(".vx-title")?.setAttribute("aria-level", Number(above.tagName[1]) + 1);
       addEventListener("hashchange", () => follow(host, explorer.moves, start));
       follow(host, explorer.moves, start);
       host.dataset.ready = Math.round(performance.now()); // milliseconds since the page was asked for

@@ -129,22 +129,25 @@ export const oneOf = (options) => (text) => options.find((option) => String(opti
 const REST = 300; // milliseconds after which a hand rests, and what it shows is judged
 
 // `draw(width)`: a node or several, anew at each change of what a reader moves. `controls`: nodes, on a phone always in
-// sight; `more`: further ones; `below`: nodes under the picture. `numbers()`: what the table shows, by the keys of the
-// model's `rows`. `evidence()`: after a prediction, what the reader's own moves have shown. Is it the answer (`done`)?
-// What is there to say until then, or besides (`say`)? Since which numbers does the table show the changes (`since`: a
-// label and numbers)? `marks`: the rows to look at then. Returns the node of the picture; its `news()` shows what has
-// changed without a move, and its `judge()` does not wait for a hand to rest.
+// sight; `more`: further ones; `above` and `below`: nodes over and under the picture. `numbers()`: what the table
+// shows, by the keys of the model's `rows`. `evidence()`: after a prediction, what the reader's own moves have shown.
+// Is it the answer (`done`)? What is there to say until then, or besides (`say`)? Since which numbers does the table
+// show the changes (`since`: a label and numbers)? `still()`: is the answer about what is shown now? Where not, it
+// goes, and comes back with it. `marks`: the rows to look at then. Returns the node of the picture; its `news()` shows
+// what has changed without a move, and its `judge()` does not wait for a hand to rest.
 export function frame({
   model,
   el,
   start,
   controls,
   more = [],
+  above = [],
   below = [],
   legend = [],
   draw,
   numbers,
   evidence,
+  still = () => true,
   marks = [],
 }) {
   const picture = html("div", { class: "vx-picture" });
@@ -167,7 +170,7 @@ export function frame({
       ),
     ),
   );
-  const guess = prediction(model, evidence);
+  const guess = prediction(model, evidence, still);
   const tools = html(
     "div",
     { class: "vx-tools" },
@@ -191,6 +194,7 @@ export function frame({
         html(
           "div",
           { class: "vx-left" },
+          above,
           picture,
           legend.length
             ? html(
@@ -271,13 +275,17 @@ function link(model, el, start) {
 
 // A question before the first move. It folds to a line when the reader has chosen; the answer comes when what was moved
 // since has shown it, and the hand rests.
-function prediction(model, evidence) {
+function prediction(model, evidence, still) {
   const reply = html("p", { class: "vx-reply", role: "status" });
-  let [chosen, shown, timer, then] = [null, {}, null, () => {}];
+  let [chosen, shown, gone, told, timer, then] = [null, {}, false, "", null, () => {}];
   const said = html("summary", {}, "Predict first");
+  // What is said already is not said again, aloud.
+  const tell = (text) => text !== told && reply.replaceChildren(...typeset((told = text)));
+  const answer = () => [shown.done && chosen, shown.say].filter(Boolean).join(" ") || model.get("task");
+  const away = () => Boolean(shown.done) && !still();
   const judge = () => {
-    if (!shown.done) shown = evidence();
-    reply.replaceChildren(...typeset([shown.done && chosen, shown.say].filter(Boolean).join(" ") || model.get("task")));
+    if (!shown.done || (gone && still())) [shown, gone] = [evidence(), false];
+    tell(away() ? "" : answer());
     reply.classList.toggle("vx-done", Boolean(shown.done));
     then();
   };
@@ -288,8 +296,7 @@ function prediction(model, evidence) {
       said.replaceChildren("You predicted: ", html("b", {}, typeset(label)));
       node.open = false;
       said.focus();
-      if (shown.done) judge();
-      else reply.replaceChildren(...typeset(model.get("task")));
+      tell(shown.done ? answer() : model.get("task"));
     }),
   );
   const node = html(
@@ -303,11 +310,15 @@ function prediction(model, evidence) {
   return {
     node,
     reply,
-    shown: () => shown,
+    shown: () => (away() ? {} : shown),
     judge: () => chosen && judge(),
     judged: (callback) => (then = callback),
     moved: () => {
       clearTimeout(timer);
+      if (away()) {
+        gone = true;
+        tell("");
+      }
       if (chosen) timer = setTimeout(judge, REST);
     },
   };
@@ -426,8 +437,9 @@ export function ticks(low, high, most = 6) {
   return found;
 }
 
-// `label` says in words what the picture shows now. Lines are lists of [x, y]; names are those of the style sheet.
-export function plot({ width, height, x, y, xlabel, ylabel, label, left = 48, bottom = 40 }) {
+// `label` says in words what the picture shows now. `most`: so many places of x are marked. Lines are lists of [x, y];
+// names are those of the style sheet.
+export function plot({ width, height, x, y, xlabel, ylabel, label, left = 48, bottom = 40, most = width / 70 }) {
   const [right, top] = [12, 14];
   const sx = (v) => left + ((v - x[0]) / (x[1] - x[0])) * (width - left - right);
   const sy = (v) => height - bottom - ((v - y[0]) / (y[1] - y[0])) * (height - top - bottom);
@@ -435,7 +447,7 @@ export function plot({ width, height, x, y, xlabel, ylabel, label, left = 48, bo
   const add = (tag, attributes, ...children) => node.appendChild(svg(tag, attributes, ...children));
   const path = (points) =>
     points.map(([a, b], i) => `${i ? "L" : "M"}${sx(a).toFixed(1)} ${sy(b).toFixed(1)}`).join("");
-  for (const v of ticks(...x, Math.max(3, width / 70))) {
+  for (const v of ticks(...x, Math.max(3, most))) {
     add("line", { class: "vx-grid", x1: sx(v), x2: sx(v), y1: top, y2: height - bottom });
     add("text", { class: "vx-tick", x: sx(v), y: height - bottom + 16, "text-anchor": "middle" }, short(v));
   }
@@ -495,6 +507,17 @@ export const handle = (x, y, name, turn = 0) =>
   );
 export const short = (v) => String(Number(v.toPrecision(6))).replace("-", "−");
 
+// -- Pixels -----------------------------------------------------------------------------------------------------------
+
+// Paints an image, row by row from 0, paper, to 1, ink: black, as transparent as there is none. The page is the paper,
+// and in the dark the style sheet makes ink light (`vx-pixels`).
+export function paint(canvas, values, x = 0, y = 0) {
+  const side = Math.sqrt(values.length);
+  const image = new ImageData(side, side);
+  for (let i = 0; i < values.length; i++) image.data[4 * i + 3] = Math.round(255 * values[i]);
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, x, y); // few, as numbers
+}
+
 // -- Networks ---------------------------------------------------------------------------------------------------------
 
 // A DataView, from a kernel and from page.js; base64 where a state is plain JSON.
@@ -515,7 +538,7 @@ export function unpackLayers(sizes, packed, bits = []) {
   return sizes.slice(1).map((outputs, k) => {
     const [inputs, wide] = [sizes[k], bits[k] > 8];
     const scale = floats(outputs);
-    const weight = new Float64Array(inputs * outputs);
+    const weight = new Float32Array(inputs * outputs); // whole numbers all the same, and a third faster
     for (let o = 0; o < outputs; o++)
       for (let i = 0; i < inputs; i++, at += wide ? 2 : 1)
         weight[i * outputs + o] = wide ? view.getInt16(at, true) : view.getInt8(at);

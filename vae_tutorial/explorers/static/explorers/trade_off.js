@@ -1,4 +1,4 @@
-import { draggable, explorer, fixed, frame, html, linspace, oneOf, plot, put, read, slider } from "./shared.js";
+import { draggable, explorer, fixed, frame, html, linspace, oneOf, paint, plot, put, read, slider } from "./shared.js";
 
 const SIDE = 28; // pixels of a digit
 const ASLEEP = 0.01; // nats: a unit whose KL is below is marked
@@ -10,7 +10,7 @@ export function numbers({ beta, betas, rates, distortions, active }) {
   return { rate, distortion, elbo: -rate - distortion, objective: -distortion - beta * rate, active: active[i] };
 }
 
-// A canvas of digits, ink on paper in both themes, each pixel a sharp square. Digits are painted one at a time.
+// A canvas of digits, each pixel a sharp square. Digits are painted one at a time.
 function sheet(columns, lines, scale) {
   const node = html("canvas", {
     class: "vx-pixels",
@@ -19,16 +19,11 @@ function sheet(columns, lines, scale) {
     height: lines * (SIDE + 1) - 1,
   });
   node.style.width = `${scale * node.width}px`;
-  const context = node.getContext("2d");
-  const tile = context.createImageData(SIDE, SIDE);
-  const paint = (bytes, digit, column, line) => {
-    for (let i = 0; i < SIDE * SIDE; i++) {
-      tile.data.fill(255 - bytes.getUint8(digit * SIDE * SIDE + i), 4 * i, 4 * i + 3);
-      tile.data[4 * i + 3] = 255;
-    }
-    context.putImageData(tile, column * (SIDE + 1), line * (SIDE + 1));
+  const place = (bytes, digit, column, line) => {
+    const values = Array.from({ length: SIDE ** 2 }, (_, i) => bytes.getUint8(digit * SIDE ** 2 + i) / 255);
+    paint(node, values, column * (SIDE + 1), line * (SIDE + 1));
   };
-  return { node, paint };
+  return { node, place };
 }
 
 function show({ model, el, start }) {
@@ -47,7 +42,7 @@ function show({ model, el, start }) {
   function layout(width) {
     const scale = Math.min(2, width / (10 * (SIDE + 1)));
     const [pairs, samples] = [sheet(10, 2, scale), sheet(10, 1, scale)];
-    for (let k = 0; k < 10; k++) pairs.paint(model.get("originals"), k, k, 0);
+    for (let k = 0; k < 10; k++) pairs.place(model.get("originals"), k, k, 0);
     const told = [
       caption(`Ten test digits, and under each its reconstruction. ${model.get("note")}`),
       caption("Ten samples from the prior"),
@@ -60,10 +55,10 @@ function show({ model, el, start }) {
     if (sheets.painted !== index()) {
       sheets.painted = index();
       for (let k = 0; k < 10; k++) {
-        sheets.pairs.paint(model.get("images"), 20 * index() + k, k, 1);
-        sheets.samples.paint(model.get("images"), 20 * index() + 10 + k, k, 0);
+        sheets.pairs.place(model.get("images"), 20 * index() + k, k, 1);
+        sheets.samples.place(model.get("images"), 20 * index() + 10 + k, k, 0);
       }
-      const at = `at beta ${betas[index()]}, as probabilities: 0 white, 1 black.`;
+      const at = `at beta ${betas[index()]}, as probabilities of ink.`;
       sheets.pairs.node.setAttribute("aria-label", `Ten test digits, 0 to 9, and their reconstructions ${at}`);
       sheets.samples.node.setAttribute("aria-label", `Ten samples from the prior ${at}`);
     }

@@ -7,6 +7,7 @@ import {
   html,
   oneOf,
   options,
+  paint,
   plot,
   put,
   read,
@@ -62,16 +63,23 @@ export function core() {
     return { uniform, normal, normals };
   }
 
-  // An image is the list of its inked pixels: with tanh a white one adds nothing to a sum.
+  // An image is the list of its inked pixels too: one of paper adds nothing to the first layer's sums. The images to
+  // learn from are unpacked when they are asked for: a page that has a worker never does.
   function unpack(view, train, test) {
     const bit = (i) => (view.getUint8(i >> 3) >> (7 - (i & 7))) & 1;
     const images = (from, count) =>
       Array.from({ length: count }, (_, n) => {
-        const x = Uint8Array.from({ length: PIXELS }, (_, i) => bit(from + n * PIXELS + i));
-        return { x, inked: [...x.keys()].filter((i) => x[i]) };
+        const [x, inked] = [new Uint8Array(PIXELS), []];
+        for (let i = 0; i < PIXELS; i++) if ((x[i] = bit((from + n) * PIXELS + i))) inked.push(i);
+        return { x, inked };
       });
-    const all = images(0, train + test);
-    return { train: all.slice(0, train), test: all.slice(train) };
+    let first = null;
+    return {
+      get train() {
+        return (first ??= images(0, train));
+      },
+      test: images(train, test),
+    };
   }
 
   // What multiplies reconstruction and KL in a loss, what the noise, and the log-variance in the exponent of its width.
@@ -446,13 +454,14 @@ function show({ model, el, start }) {
   }
 
   // The codes of the test images, and what the decoder draws at points of the prior.
-  const plane = html("canvas", { class: "vx-pixels", role: "img" });
+  const plane = html("canvas", { role: "img" });
   const drawn = html("canvas", { class: "vx-pixels", role: "img" });
+  const curve = html("div");
   const captioned = (node, text) => html("div", {}, node, html("p", { class: "vx-caption" }, typeset(text)));
   const above = html(
     "div",
     { class: "vx-desk" },
-    captioned(plane, "test digits' codes *z*"),
+    captioned(plane, "test codes *z*"),
     captioned(drawn, "drawn from random *z*"),
   );
 
@@ -462,8 +471,7 @@ function show({ model, el, start }) {
     plane.style.width = plane.style.height = `${size}px`;
     const context = plane.getContext("2d");
     context.scale(dense, dense);
-    context.strokeStyle = getComputedStyle(plane).color;
-    context.globalAlpha = 0.5;
+    context.strokeStyle = "#888"; // in both themes
     const at = (v) => (size / 2) * (1 + v / EDGE);
     for (const radius of [1, 2]) {
       context.beginPath();
@@ -497,18 +505,13 @@ function show({ model, el, start }) {
     const step = SIDE + 1;
     Object.assign(drawn, { width: COLUMNS * step, height: rows * step });
     drawn.style.width = `${size}px`;
-    const context = drawn.getContext("2d");
-    const image = new ImageData(SIDE, SIDE);
     for (let n = 0; n < COLUMNS * rows; n++) {
-      for (let i = 0; i < SIDE ** 2; i++) {
-        image.data.fill(255 * (1 - samples[n * SIDE ** 2 + i]), 4 * i, 4 * i + 3);
-        image.data[4 * i + 3] = 255;
-      }
-      context.putImageData(image, (n % COLUMNS) * step, Math.floor(n / COLUMNS) * step);
+      const values = samples.subarray(n * SIDE ** 2, (n + 1) * SIDE ** 2);
+      paint(drawn, values, (n % COLUMNS) * step, Math.floor(n / COLUMNS) * step);
     }
     drawn.setAttribute(
       "aria-label",
-      `What the decoder draws at ${COLUMNS * rows} points of the prior: probabilities of ink, 0 white, 1 black.`,
+      `What the decoder draws at ${COLUMNS * rows} points of the prior: in each pixel the probability of ink.`,
     );
   }
 
@@ -517,7 +520,7 @@ function show({ model, el, start }) {
     const { reconstruction, kl, total } = now();
     const found = plot({
       width,
-      height: 190,
+      height: width < 400 ? 150 : 190,
       x: [0, most],
       y: [0, 140],
       xlabel: "steps of 50 images",
@@ -557,20 +560,18 @@ function show({ model, el, start }) {
   }
 
   function draw(width) {
-    const size = Math.min(150, Math.round(0.38 * width));
+    const size = Math.round((width - 8) / 3); // both are as high
     drawCodes(size);
-    drawSamples(width - size - 12);
-    return [above, drawCurve(width)];
+    drawSamples(width - size - 8);
+    curve.replaceChildren(drawCurve(width));
+    return [above, curve];
   }
 
-  const collapsed = () => model.get("loss") === "pixels" && now().steps >= 200;
+  const collapsed = () => model.get("loss") === "pixels" && now().steps >= 200 && now().kl < 0.05;
   function evidence() {
     if (!collapsed()) return { done: false };
-    const { kl, total } = now();
-    return {
-      done: kl < 0.05,
-      say: `You saw, after ${now().steps} steps: KL ${fixed(2)(kl)}, minus ELBO ${nats(total)} nats.`,
-    };
+    const { steps, kl, total } = now();
+    return { done: true, say: `You saw, after ${steps} steps: KL ${fixed(2)(kl)}, minus ELBO ${nats(total)} nats.` };
   }
 
   begin();
@@ -579,6 +580,7 @@ function show({ model, el, start }) {
     el,
     start,
     evidence,
+    still: collapsed,
     marks: ["kl", "total"],
     draw,
     numbers: now,
@@ -586,10 +588,8 @@ function show({ model, el, start }) {
       html("div", { class: "vx-buttons" }, start_, once, pace),
       slider(model, "beta", { label: "*β*", min: 0, max: 5, step: 0.1, format: fixed(1) }),
     ],
-    more: [
-      options(model, "loss", "the loss", () => Object.entries(NAMES)),
-      options(model, "seed", "seed", () => [0, 1, 2, 3, 4].map((seed) => [seed, String(seed)])),
-    ],
+    above: options(model, "loss", "the loss", () => Object.entries(NAMES)),
+    more: options(model, "seed", "seed", () => [0, 1, 2, 3, 4].map((seed) => [seed, String(seed)])),
     legend: [
       ["elbo", "minus ELBO"],
       ["data", "reconstruction"],
