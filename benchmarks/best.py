@@ -182,7 +182,7 @@ def adam(candidate):
     return torch.optim.Adam(candidate.parameters(), lr=LR, fused=True)
 
 
-def seconds_of_a_step(images, rounds, steps=3):
+def seconds_of_a_step(images, rounds, steps):
     """Return the least CPU seconds that a step of each candidate took, over rounds in turn: those of a quiet core."""
     all_of_them = {name: Candidate(name, 0) for name in CANDIDATES}
     optimizers = {name: adam(candidate) for name, candidate in all_of_them.items()}
@@ -234,8 +234,10 @@ def main(argv=None):
     held = 20 if quick else HELD_OUT
     x = binarize_bytes(images[-held:][: held // 2], torch.Generator().manual_seed(5))
     images = images[:-held]
-    cost, minutes = _common.kept(arguments.keep, "cost", lambda: seconds_of_a_step(images, 2 if quick else 6))
-    steps = {name: 2 if quick else int(SECONDS / seconds) for name, seconds in cost.items()}
+    cost, minutes = _common.kept(
+        arguments.keep, "cost", lambda: seconds_of_a_step(images, *((2, 1) if quick else (6, 3)))
+    )
+    steps = {name: 1 if quick else int(SECONDS / seconds) for name, seconds in cost.items()}
     found = {name: [] for name in CANDIDATES}
     for seed in range(1 if quick else arguments.seeds):
         for name in CANDIDATES:

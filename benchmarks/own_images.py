@@ -80,7 +80,7 @@ def trained(likelihood, latent_dim, seed, passes, train, x):
 
 def main(argv=None):
     arguments = _common.parse(__doc__, argv, seeds=3)
-    seeds, passes, most = (1, 1, 100) if arguments.quick else (arguments.seeds, 40, None)
+    seeds, passes, most = (1, 1, 40) if arguments.quick else (arguments.seeds, 40, None)
     with tempfile.TemporaryDirectory() as folder:
         train, test = emoji(folder)
     images, x = train.images[:most], test.images[:most] / 255

@@ -65,10 +65,10 @@ def chromium():
         yield browser
 
 
-@pytest.fixture
-def explorer(chromium, tmp_path):
-    """A page in which one explorer can be opened and driven: see explorer_page.Page."""
+@pytest.fixture(scope="module")
+def explorer(chromium, tmp_path_factory):
+    """A page in which one explorer after the other can be opened and driven: see explorer_page.Page."""
     from explorer_page import explorer_page
 
-    with explorer_page(chromium, tmp_path) as page:
+    with explorer_page(chromium, tmp_path_factory.mktemp("explorer")) as page:
         yield page

@@ -1,12 +1,11 @@
 """Checkpoints: written atomically, resumed bit for bit, and refused where they do not match."""
 
+import multiprocessing
 import os
 import pickle
 import random
 import signal
-import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -67,74 +66,64 @@ def test_resuming_what_is_finished_changes_nothing(images, tmp_path):
     assert len(history) == 2
 
 
-VICTIM = textwrap.dedent(
-    """
-    import sys, torch
-    from vae_tutorial import data, models, training
-    torch.set_num_threads(1)
-    file, kill_after = sys.argv[1], int(sys.argv[2])
-    steps = 0
+@pytest.fixture(scope="module")
+def process():
+    """What starts a process that may be killed; all of them come from one, which has imported PyTorch for them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vae_tutorial.training", "torch._dynamo", "sklearn.datasets"])
+    return context.Process
 
+
+def train_and_be_killed(file, images, step):
     class Victim(models.MLPVAE):
+        steps = 0
+
         def forward(self, *arguments):
-            global steps
-            steps += 1
-            if steps == kill_after:
-                print("now", flush=True)
-                import os, signal
+            self.steps += 1
+            if self.steps == step:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().forward(*arguments)
 
     torch.manual_seed(0)
-    model = Victim(latent_dim=4, hidden=(32,))
-    import os
-    resume = file if os.path.exists(file) else None
-    training.fit(model, data.load("digits").images[:300], epochs=6, batch_size=50, checkpoint=file, resume=resume)
-    torch.save(model.state_dict(), file + ".weights")
-    """
-)
+    training.fit(Victim(latent_dim=4, hidden=(32,)), images, epochs=6, batch_size=50, checkpoint=file)
 
 
 @pytest.mark.process
-def test_a_process_killed_at_random_steps_ends_at_the_same_bits(tmp_path):
+def test_a_process_killed_at_a_random_step_ends_at_the_same_bits(process, images, tmp_path):
     """SIGKILL after a random number of the 36 steps, then to the end. And an uninterrupted run."""
-    deaths = 0
-    for kill_after in (random.Random(0).randint(7, 30), 10**9):
-        command = [sys.executable, "-c", VICTIM, str(tmp_path / "killed.pt"), str(kill_after)]
-        code = subprocess.run(command, capture_output=True, env=os.environ | {"TQDM_DISABLE": "1"}).returncode
-        assert code in (0, -signal.SIGKILL)
-        deaths += code == -signal.SIGKILL
-    assert deaths == 1
-    subprocess.run([sys.executable, "-c", VICTIM, str(tmp_path / "whole.pt"), "1000000000"], check=True)
-    killed, whole = (torch.load(tmp_path / f"{name}.pt.weights", weights_only=True) for name in ("killed", "whole"))
-    assert all(torch.equal(killed[key], whole[key]) for key in whole)
+    file = tmp_path / "killed.pt"
+    victim = process(target=train_and_be_killed, args=(file, images, random.Random(0).randint(7, 30)))
+    victim.start()
+    victim.join(60)
+    assert victim.exitcode == -signal.SIGKILL
+    killed, whole = new_model(seed=9), new_model()
+    history = training.fit(killed, images, epochs=6, batch_size=50, resume=file, progress=False)
+    training.fit(whole, images, epochs=6, batch_size=50, progress=False)
+    assert len(history) == 6
+    assert equal(killed, whole)
+
+
+def write_without_end(file, images):
+    model = models.MLPVAE(hidden=(400, 400))
+    resume = file if file.exists() else None
+    training.fit(model, images, epochs=10**6, batch_size=1, checkpoint=file, resume=resume)
 
 
 @pytest.mark.process
-def test_killed_while_writing(tmp_path):
+def test_killed_while_writing(process, images, tmp_path):
     """A process that does nothing but write checkpoints is killed at random moments; the file is always intact."""
-    code = textwrap.dedent(
-        """
-        import sys, torch
-        from vae_tutorial import data, models, training
-        torch.manual_seed(0)
-        model = models.MLPVAE(hidden=(400, 400))
-        import os
-        resume = sys.argv[1] if os.path.exists(sys.argv[1]) else None
-        images = data.load("digits").images[:1]
-        training.fit(model, images, epochs=10**6, batch_size=1, checkpoint=sys.argv[1], resume=resume)
-        """
-    )
     file, draw = tmp_path / "run.pt", random.Random(1)
-    for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", code, str(file)], env=os.environ | {"TQDM_DISABLE": "1"})
+    for _ in range(4):
+        writer = process(target=write_without_end, args=(file, images[:1]))
+        writer.start()
         before = file.stat().st_mtime_ns if file.exists() else 0
         deadline = time.monotonic() + 60
         while (not file.exists() or file.stat().st_mtime_ns == before) and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(draw.random() / 2)
-        process.kill()
-        process.wait()
+        time.sleep(draw.random() / 4)
+        assert writer.is_alive()
+        writer.kill()
+        writer.join()
         history = training.load_checkpoint(file, models.MLPVAE(hidden=(400, 400)))
         assert len(history) >= 1
 
@@ -258,29 +247,20 @@ def test_resume_with_other_settings_is_refused(images, tmp_path, change, message
         training.fit(new_model(), **({"images": images, "epochs": 2, "resume": file, "progress": False} | change))
 
 
-@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_a_full_disk_leaves_the_last_checkpoint_whole(images, tmp_path):
     """The kernel refuses to let files grow beyond 20 kB: every write of the new checkpoint fails half-way."""
+    import resource
+
     file = tmp_path / "run.pt"
     training.fit(new_model(), images, epochs=1, checkpoint=file, progress=False)
-    before = file.read_bytes()
-    code = textwrap.dedent(
-        """
-        import resource, signal, sys, torch
-        from vae_tutorial import data, models, training
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        torch.manual_seed(0)
-        model = models.MLPVAE(latent_dim=4, hidden=(32,))
-        try:
-            training.fit(model, data.load("digits").images[:300], epochs=2, checkpoint=sys.argv[1], resume=sys.argv[1])
-        except training.CheckpointError as error:
-            print(error)
-        """
-    )
-    found = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
-    assert "could not write the checkpoint" in found.stdout
-    assert "the one of epoch 1 is still there" in found.stdout
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # Python itself ignores the signal of it
+    try:
+        with pytest.raises(training.CheckpointError, match=r"could not write .*the one of epoch 1 is still there"):
+            training.fit(new_model(), images, epochs=2, checkpoint=file, resume=file, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]
 

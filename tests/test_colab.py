@@ -97,14 +97,15 @@ def test_a_widget_that_colab_would_not_show_is_told():
 @pytest.mark.process
 def test_the_first_cell_installs_the_package_and_leaves_torch_alone(tmp_path):
     """In a process of its own, as a maintainer runs it: a wheel, a fresh environment, a kernel, and pip."""
-    quick = os.environ | {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "15"}
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(tmp_path), "anywidget"]
-    if subprocess.run(command, capture_output=True, env=quick).returncode:
+    env = os.environ | {"TMPDIR": str(tmp_path), "PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "15"}
+
+    def run(*command):
+        return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=tmp_path, env=env)
+
+    # The first cell is the same in the folder of sources, and the book may not be built.
+    notebooks = ["--folder", str(ROOT / "notebooks")]
+    done = run(str(ROOT / "tools" / "colab.py"), "--newest", "--first-cell", "1", *notebooks)
+    if done.returncode and run("-m", "pip", "download", "-q", "--no-deps", "anywidget").returncode:
         pytest.skip("pip cannot reach its index")
-    command = [sys.executable, str(ROOT / "tools" / "colab.py"), "--newest", "--first-cell", "1"]
-    command += ["--folder", str(ROOT / "notebooks")]  # the first cell is the same there, and the book may not be built
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}
-    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"the first cell added .*\banywidget .*vae-tutorial .*; torch .* is untouched", done.stdout)

@@ -6,8 +6,6 @@ import io
 import math
 import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -636,28 +634,3 @@ def test_progress_is_shown_where_it_is_wanted(made, folders, tmp_path, monkeypat
     monkeypatch.delenv("TQDM_DISABLE")
     assert cli.main([*commands[0], "--overwrite"]) == 0
     assert shown == [("batch", None)]  # in a terminal
-
-
-@pytest.mark.process
-def test_several_processes_have_one_table_and_one_model(table, tmp_path):
-    """Its columns are standardized by all rows, not by those of one process; the first process writes and speaks."""
-    file = tmp_path / "m.safetensors"
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "vae_tutorial",
-    ]
-    command += ["train", "--table", str(table), "--epochs", "1", "--batch-size", "8", "--out", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    rows = data.from_arrays(pd.read_csv(table))[0].images.double()
-    likelihood = models.load(file).likelihood
-    assert torch.allclose(likelihood.shift.double(), rows.mean(0), rtol=1e-6)
-    assert torch.allclose(likelihood.scale.double(), rows.std(0, correction=0), rtol=1e-5)
-    for once in ("people.csv (", "to train on", "test ELBO", "has the model"):
-        assert done.stdout.count(once) == 1

@@ -74,25 +74,32 @@ def test_an_exercise_is_found_by_number_or_label_and_else_named():
 # A blank page with fields. The script is the one of the book.
 
 
+@pytest.fixture(scope="module")
+def opened(chromium):
+    """A page, what it shows next, and what went wrong in it."""
+    content, wrong = [], []
+    page = chromium.new_page()
+    page.route("https://fields.test/*", lambda route: route.fulfill(body=content[-1], content_type="text/html"))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield page, content, wrong
+    page.close()
+
+
 @pytest.fixture
-def tab(chromium):
-    """A function that opens fields in a page of their own and returns it; a second call keeps what was stored."""
-    context = chromium.new_context()
-    context.route("https://fields.test/*", lambda route: route.fulfill(body=pages[-1], content_type="text/html"))
-    pages, wrong = [], []
+def tab(opened):
+    """A function that shows fields and returns the page; a second call keeps what was stored."""
+    page, content, wrong = opened
 
     def show(*markups, before=""):
         script = (STATIC / "answers.js").read_text("utf-8")
-        pages.append(f"<!doctype html><meta charset=utf-8>{before}{''.join(markups)}<script>{script}</script>")
-        opened = context.new_page()
-        opened.on("pageerror", lambda error: wrong.append(str(error)))
-        opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        opened.goto("https://fields.test/page.html")
-        return opened
+        content.append(f"<!doctype html><meta charset=utf-8>{before}{''.join(markups)}<script>{script}</script>")
+        page.goto("https://fields.test/page.html")
+        return page
 
     yield show
-    context.close()
-    assert not wrong
+    page.evaluate("localStorage.clear()")
+    assert not wrong, wrong
 
 
 def typed(field, text):
@@ -273,8 +280,7 @@ def test_the_fields_of_a_chapter_weigh_little():
         assert script + len(data) < MOST_BYTES, key
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
 def test_a_reader_answers_in_the_page(chromium, site, width, theme):
     with watched_page(chromium, site) as (opened, wrong, _):
         opened.set_viewport_size({"width": width, "height": 900})

@@ -278,9 +278,10 @@ def test_it_needs_neither_torch_nor_numpy():
 # The page
 
 
-@pytest.fixture
-def field(chromium, tmp_path):
-    """A page with the field of book/loss.md, its script and style, and nothing else."""
+@pytest.fixture(scope="module")
+def site(chromium, tmp_path_factory):
+    """A page with the field of book/loss.md, its script and style, and nothing else; and its address."""
+    folder = tmp_path_factory.mktemp("field")
     text = (ROOT / "book" / "loss.md").read_text("utf-8")
     blocks = [
         (ROOT / "book" / block.removeprefix(":file: ").strip()).read_text("utf-8") if block[0] == ":" else block
@@ -292,14 +293,21 @@ def field(chromium, tmp_path):
     page += (
         '<link rel="stylesheet" href="course.css"><script defer src="first_loss.js"></script><main><h1>One field</h1>'
     )
-    (tmp_path / "index.html").write_text(page + "".join(blocks), "utf-8")
+    (folder / "index.html").write_text(page + "".join(blocks), "utf-8")
     for name in ("first_loss.js", "course.css"):
-        (tmp_path / name).write_bytes((ROOT / "book" / "_static" / name).read_bytes())
-    (tmp_path / "other.html").write_text(page, "utf-8")
-    with serve(tmp_path, "/") as url, watched_page(chromium, url) as (page, wrong, _):
-        page.goto(url)
-        yield page
-        assert not wrong, wrong
+        (folder / name).write_bytes((ROOT / "book" / "_static" / name).read_bytes())
+    (folder / "other.html").write_text(page, "utf-8")
+    with serve(folder, "/") as url, watched_page(chromium, url) as (page, wrong, _):
+        yield page, url, wrong
+
+
+@pytest.fixture
+def field(site):
+    """The page, as somebody finds it who comes for the first time."""
+    page, url, wrong = site
+    page.goto(url)
+    yield page
+    assert not wrong, wrong
 
 
 def inputs():

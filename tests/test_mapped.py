@@ -445,12 +445,12 @@ MEMORY = textwrap.dedent(
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_a_training_needs_little_memory_however_large_the_file_is(file):
     with _cache.Writer(file, (3, 64, 64), {}) as writer:
-        for seed in range(24):
+        for seed in range(16):
             writer.append(pixels(1000, seed, (3, 64, 64)), np.zeros(1000, bool))
         writer.finish({"labels": []})
-    assert file.stat().st_size > 294e6
+    assert file.stat().st_size > 196e6
     done = subprocess.run([sys.executable, "-c", MEMORY, file], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 147  # MB: half of the file. 40 to 58 on a free machine, 77 on a busy one
+    assert float(done.stdout) < 98  # MB: half of the file. 40 to 58 on a free machine, 77 on a busy one
 
 
 @pytest.mark.cuda
@@ -491,22 +491,3 @@ def test_the_command_trains_from_a_file(folder, file, capsys):
         said.append(capsys.readouterr().out)
     assert "kept in" in said[0]
     assert "found in" in said[1]
-
-
-@pytest.mark.process
-def test_two_processes_train_from_one_file(folder, file, tmp_path):
-    """The first makes the file, the other finds it; what a checkpoint says of the images is said of them all."""
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vae_tutorial"]
-    options = ["--size", "8", "--split", "0.3", "--epochs", "1", "--cache", file, "--likelihood", "gaussian_shared"]
-    done = subprocess.run(
-        [*run, "train", "--images", folder, *options, "--checkpoint", tmp_path / "run.pt"],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("kept in") == 1
-    train, _ = from_folder(folder, file)
-    said = torch.load(tmp_path / "run.pt", weights_only=True)["settings"]["images"]
-    assert said == f"{len(train)} of torch.uint8 with SHA-256 {train.images.digest[:16]}, in 2 processes"
