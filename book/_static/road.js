@@ -53,11 +53,12 @@
 
 // A formula that is wider than the column scrolls by itself: then the keyboard can reach it.
 {
-  const seen = new IntersectionObserver((entries) => {
+  const look = (entries) => {
     for (const { target, isIntersecting } of entries) {
       if (isIntersecting && target.scrollWidth > target.clientWidth) target.tabIndex = 0;
       else target.removeAttribute("tabindex");
     }
-  });
-  for (const formula of document.querySelectorAll("div.math > .katex-display")) seen.observe(formula);
+  };
+  const near = new IntersectionObserver(look, { rootMargin: "100%" });
+  for (const formula of document.querySelectorAll("div.math > .katex-display")) near.observe(formula);
 }
