@@ -163,7 +163,7 @@ ICONS = """() => {
 # The theme dims pictures in the dark, takes away a plot's white ground, and lays HTML outputs on a light panel.
 # On the landing page ink and paper change places.
 DARK = """() => [...document.querySelectorAll("article img, .cell_output .text_html")].filter(e => {
-  if (e.matches(".door *, #fig-ledger *")) return false;
+  if (e.matches(".door *")) return false;
   const { filter, backgroundColor } = getComputedStyle(e);
   return filter !== "none" || backgroundColor !== (e.matches("img") ? "rgb(255, 255, 255)" : "rgba(0, 0, 0, 0)");
 }).map(e => `changed by the dark theme: ${e.alt ?? e.textContent.trim().slice(0, 60)}`)"""
@@ -171,7 +171,7 @@ DARK = """() => [...document.querySelectorAll("article img, .cell_output .text_h
 # A figure is drawn in the page: with a name, in its face and its colour of text, large enough to read on a phone.
 FIGURES = """small => [...document.querySelectorAll("article figure")].flatMap(figure => {
   const wrong = [], name = figure.id, plot = figure.querySelector(".plot"), page = getComputedStyle(document.body);
-  if (!plot) return /^fig-(?!ledger|door)/.test(name) ? [`${name} is no drawing`] : [];
+  if (!plot) return /^fig-/.test(name) ? [`${name} is no drawing`] : [];
   if (!plot.ariaLabel || plot.getAttribute("role") !== "img") wrong.push(`${name} has no alternative text`);
   for (const text of plot.querySelectorAll("text:not(:empty)")) {
     if (!text.checkVisibility()) continue; // in a solution that is closed

@@ -18,6 +18,7 @@ import warnings
 from pathlib import Path
 
 import cloudpickle
+import numpy as np
 from PIL import Image
 
 FONTS = Path(__file__).resolve().parents[1] / "book" / "_static" / "fonts"
@@ -25,6 +26,7 @@ STATIC = "on-picture"  # the class of what keeps its colours
 CLOUD = "cloud"  # the name of what draws many points
 MANY = 400  # points of one artist: beyond, they are one path of dots, or a picture if they are no discs
 LONG = 300  # points of a path: beyond, a tenth of a point is as exact as anybody sees
+SMALL = 40_000  # bytes of a picture that keeps all its colours
 FINE = 200  # dots per inch of what is drawn as a picture: fields of colour
 # The course's colours (vae_tutorial.plotting) as custom properties: the style sheet has others for the dark.
 NAMED = {
@@ -36,9 +38,6 @@ NAMED = {
     "#e69f00": "var(--plot-orange)",
     "#cc79a7": "var(--plot-pink)",
     "#56b4e9": "var(--plot-light-blue)",
-    "#777777": "var(--plot-grey)",
-    "#444444": "var(--plot-dark-grey)",
-    "#b0b0b0": "var(--plot-grid)",
 }
 # Fonts that matplotlib measured with, and what the page has for them; its own text face is inherited.
 FACES = {
@@ -71,12 +70,12 @@ del _install
 """
 
 
-def write(path, drawing, png):
+def write(path, drawing, png=b""):
     """Write the drawing of a figure for the page: under the figure's own name, and with what tells its PNG."""
     drawing = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{path.stem}-", drawing)  # names are one for all of a page
-    mark = hashlib.sha256(png).hexdigest()[:16]
+    of = f' data-of="{hashlib.sha256(png).hexdigest()[:16]}"' if png else ""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(drawing.replace("<svg", f'<svg class="plot" data-of="{mark}"', 1) + "\n", encoding="utf-8")
+    path.write_text(drawing.replace("<svg", f'<svg class="plot"{of}', 1) + "\n", encoding="utf-8")
 
 
 def style():
@@ -165,7 +164,7 @@ def _prepare(figure):
         pictures = [*axes.images, *fields]
         if not pictures:
             axes.patch.set_visible(False)
-            on_picture = []
+            on_picture = _on_fills(axes)
         elif axes.axison:  # a picture, the lines on it, and its white ground
             on_picture = [axes.patch, *axes.lines, *axes.collections, *axes.patches, *axes.texts]
             legend = axes.get_legend()
@@ -175,9 +174,34 @@ def _prepare(figure):
             edges = [picture.get_window_extent() for picture in pictures]
             middles = [(text, text.get_window_extent().get_points().mean(0)) for text in axes.texts]
             on_picture = [text for text, middle in middles if any(edge.contains(*middle) for edge in edges)]
+            on_picture += _on_fills(axes)
+        on_picture += [text.arrow_patch for text in on_picture if getattr(text, "arrow_patch", None)]
         for number, artist in enumerate(on_picture):
             if not (artist.get_gid() or "").startswith(CLOUD):
                 artist.set_gid(f"{STATIC}-{number}")
+
+
+def _on_fills(axes):
+    """What lies within a patch of a bright colour: black is black there, in the dark too."""
+    from matplotlib.patches import FancyArrowPatch
+
+    fills = [patch for patch in axes.patches if patch.get_fill() and _bright(patch.get_facecolor())]
+    fills += [disc for disc in axes.lines if disc.get_markersize() > 15 and _bright(disc.get_markerfacecolor())]
+    fills = [fill.get_window_extent() for fill in fills]
+    found = []
+    arrows = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    for artist in (*axes.texts, *axes.lines, *arrows):
+        box = artist.get_window_extent()
+        if any(fill.contains(*box.p0) and fill.contains(*box.p1) and fill.width > box.width for fill in fills):
+            found.append(artist)
+    return found
+
+
+def _bright(color):
+    from matplotlib.colors import to_rgba
+
+    *color, opacity = to_rgba(color)
+    return opacity > 0.8 and np.mean(color) > 0.3 and np.ptp(color) > 0.1
 
 
 def _points(artist):
@@ -259,24 +283,35 @@ def _style(declarations):
         if name == "font-family":
             first = value.split(",")[0].strip("'")
             declaration = FACES[first]  # a KeyError: a glyph that the page's fonts lack
-        elif value in NAMED:
-            declaration = f"{name}: {NAMED[value]}"
+        elif name in ("fill", "stroke"):
+            declaration = f"{name}: {NAMED.get(value) or _grey(value) or value}"
         if declaration:
             kept.append(declaration)
     return "; ".join(kept)
+
+
+def _grey(color):
+    """A grey as the share of the page's text in its ground, or None for another colour."""
+    found = re.fullmatch(r"#(..)\1\1", color)
+    share = 100 * (1 - int(found[1], 16) / 255) if found else 0
+    return found and f"color-mix(in srgb, currentColor calc(var(--plot-lift) * {share:.0f}%), var(--plot-ground))"
 
 
 def _small(coded):
     """A picture as an address: grey if it is grey, with a palette if that is smaller."""
     whole = base64.b64decode(coded)
     picture = Image.open(io.BytesIO(whole)).convert("RGBA")
-    red, green, blue, alpha = (channel.tobytes() for channel in picture.split())
-    if set(alpha) == {255} and red == green == blue:
+    pixels = np.array(picture)
+    colors, which = np.unique(pixels.reshape(-1, 4), axis=0, return_inverse=True)
+    if (colors[:, :1] == colors[:, :3]).all() and (colors[:, 3] == 255).all():
         smaller = picture.convert("L")
-    elif set(alpha) == {255}:
-        smaller = picture.convert("RGB").quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    elif len(colors) <= 256:  # as those of a colour map
+        smaller = Image.fromarray(which.reshape(pixels.shape[:2]).astype(np.uint8), "P")
+        smaller.putpalette(colors.tobytes(), "RGBA")
+    elif len(whole) < SMALL:
+        return "data:image/png;base64," + base64.b64encode(whole).decode()
     else:
-        smaller = picture.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        smaller = picture.quantize(256, method=Image.Quantize.FASTOCTREE)
     file = io.BytesIO()
     smaller.save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(min(whole, file.getvalue(), key=len)).decode()

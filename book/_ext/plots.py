@@ -11,24 +11,30 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util import logging
 
-FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "figures"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "notebooks" / "figures"
+PAGES = {"fig-ledger": ROOT / "book" / "_static" / "ledger.svg"}  # figures of other pages
 logger = logging.getLogger(__name__)
 
 
 def draw(app, document, page):
     """Put drawings in place of the pictures of a notebook's figures."""
-    if app.builder.format != "html" or not page.startswith("notebooks/"):
+    if app.builder.format != "html":
         return
     for figure in document.findall(nodes.figure):
         for image in list(figure.findall(nodes.image)):
-            path = FOLDER / f"{figure['ids'][0]}.svg"
-            png = Path(app.srcdir, image["uri"])
-            if f'data-of="{mark(png)}"' not in (text := path.read_text("utf-8") if path.exists() else ""):
+            path = PAGES.get(figure["ids"][0])
+            if not path and page.startswith("notebooks/"):
+                path = FOLDER / f"{figure['ids'][0]}.svg"
+            if not path:
+                continue
+            text = path.read_text("utf-8") if path.exists() else ""
+            if path.parent == FOLDER and f'data-of="{mark(Path(app.srcdir, image["uri"]))}"' not in text:
                 say = "is not a drawing of the stored figure" if text else "is missing"
                 logger.warning(f"notebooks/figures/{path.name} {say}: run make notebooks", location=page)
-            else:
-                said = f'<svg role="img" aria-label="{escape(image["alt"])}"'
-                image.replace_self(nodes.raw("", text.replace("<svg", said, 1), format="html"))
+                continue
+            said = f'<svg role="img" aria-label="{escape(image["alt"])}"'
+            image.replace_self(nodes.raw("", text.replace("<svg", said, 1), format="html"))
 
 
 def mark(png):
