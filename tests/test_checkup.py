@@ -127,6 +127,45 @@ def test_notes_are_no_faults():
     report = examined(text)
     assert "unreached" in {one.fault.key for one in report.notes}
     assert "unused.weight" in str(report)
+    linear = examined(source("usual", small=True).replace("F.relu(self.fc3(z))", "self.fc3(z)"))
+    assert not linear.found
+    assert "linear_decoder" in {one.fault.key for one in linear.notes}
+
+
+def test_what_a_training_did_is_not_taken_for_what_a_network_cannot_do():
+    """All log-variances above 0: a bias did it, and no ReLU."""
+    text = source("usual", small=True) + "with torch.no_grad():\n    model.fc22.bias.fill_(3.0)\n"
+    assert examined(text).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("base", "before", "after"),
+    [
+        ("colour", "return self.decoder(z)", "return self.decoder(z).permute(0, 2, 3, 1)"),
+        ("colour", "((x - x_hat)", "((x - x_hat.flip(1).flip(1))"),
+        ("colour", "nn.ConvTranspose2d(16, 3, 4, 2, 1)", "nn.ConvTranspose2d(16, 1, 4, 2, 1)"),
+        ("usual", "recon_x, x.view(-1, 64)", "recon_x.view(-1, 1, 8, 8), x"),
+    ],
+)
+def test_other_orders_of_the_pixels_are_no_fault(base, before, after):
+    """Channels last, and one channel for images that are grey in all three."""
+    text = source(base, small=True)
+    assert before in text
+    text = text.replace(before, after)
+    if "permute" in after:
+        text = text.replace("((x - x_hat)", "((x - x_hat.permute(0, 3, 1, 2))")
+    if "16, 1," in after:
+        text += "images = images[:, :1].expand(-1, 3, -1, -1)\n"
+    report = examined(text)
+    assert report.faults == (), told(report)
+
+
+def test_a_gradient_that_is_nan_is_not_said_to_be_missing():
+    text = source("usual", small=True).replace("return BCE + KLD", "return BCE + KLD + 0 * (mu - mu).norm().sqrt()")
+    report = examined(text)
+    assert report.faults == ("not_finite",)
+    assert "The gradient is NaN or infinite for" in report.found[0].says
+    assert "unreached" not in {one.fault.key for one in report.notes}
 
 
 # What is read of a loss, by other routes
@@ -333,6 +372,116 @@ def test_layers_before_the_decoder_are_not_taken_for_it(hidden, sampling):
     assert halved(model, images).entry is model.up
 
 
+# What people's forward returns, with a loss of (output, x, mu, logvar) and with one of what was returned.
+RETURNED = {
+    "z before mu": ("out, z, mu, lv", "out[0], x, out[2], out[3]"),
+    "z last": ("out, mu, lv, z", "out[0], x, out[1], out[2]"),
+    "the output last": ("mu, lv, out", "out[2], x, out[0], out[1]"),
+    "the images, too": ("[out, x, mu, lv]", "out[0], x, out[2], out[3]"),
+    "a dict": (
+        "{'z': z, 'mean': mu, 'log_var': lv, 'x_hat': out, 'epoch': 3}",
+        "out['x_hat'], x, out['mean'], out['log_var']",
+    ),
+    "an object": ("SimpleNamespace(recon_x=out, mu=mu, logvar=lv)", "out.recon_x, x, out.mu, out.logvar"),
+    "a dataclass": ("Out(z, out, mu, lv)", "out.reconstruction, x, out.mu, out.logvar"),
+    "a named tuple": ("Named(mu, lv, out)", "out.recon, x, out.mu, out.logvar"),
+    "distributions": (
+        "z, out, Normal(0 * mu, 1.0), Normal(mu, torch.exp(0.5 * lv))",
+        "out[1], x, out[3].mean + out[2].mean, 2 * out[3].stddev.log()",
+    ),
+}
+KINDS = """
+from collections import namedtuple
+from dataclasses import make_dataclass
+from types import SimpleNamespace
+from torch.distributions import Normal
+Named = namedtuple("Named", "mu logvar recon")
+Out = make_dataclass("Out", ["z", "reconstruction", "mu", "logvar"])
+"""
+
+
+def returning(what, layers="two layers"):
+    """The script of a model with forward alone, which returns ``what``."""
+    text = ALONE.replace("LAYERS", HEADS[layers][0]).replace("CODE", HEADS[layers][1])
+    text = text.replace(
+        "return torch.sigmoid(self.out(F.relu(self.up(z)))), mu, lv",
+        f"out = torch.sigmoid(self.out(F.relu(self.up(z))))\n        return {what}",
+    )
+    assert what in text
+    return KINDS + text
+
+
+@pytest.mark.parametrize(("what", "parts"), RETURNED.values(), ids=RETURNED)
+def test_what_a_forward_returns_is_told_apart(what, parts):
+    text = returning(what)
+    whole = text + f"\nfour = loss_function\n\ndef loss_function(out, x):\n    return four({parts})\n"
+    for script in (text, whole):
+        report = examined(script)
+        assert report.faults == (), told(report)
+        assert {"noise", "spread", "kl", "unit", "broadcast", "sees_x"} <= set(report.silent)
+        assert "z enters the layer up; mu and logvar leave mu and lv" in " ".join(str(report).split())
+    both = whole.replace("torch.randn_like(mu)", "torch.rand_like(mu)").replace("- mu.pow(2)", "+ mu.pow(2)")
+    found = {(one.fault.key, one.sure) for one in examined(both).found}
+    assert {("not_normal", CERTAIN), ("kl_sign", CERTAIN)} <= found
+
+
+def test_a_loss_of_what_was_returned_may_look_at_z():
+    text = (
+        returning("out, z, mu, lv")
+        + """
+def loss_function(out, x):
+    recon, z, mu, logvar = out
+    log_q = Normal(mu, torch.exp(0.5 * logvar)).log_prob(z).sum()
+    rec = F.binary_cross_entropy(recon, x.flatten(1), reduction="sum")
+    return rec + log_q - Normal(0.0, 1.0).log_prob(z).sum()
+"""
+    )
+    report = examined(text)
+    assert report.faults == (), told(report)
+    assert "the loss takes x alone" in report.not_tested["kl"]
+    assert "no_noise" in examined(text.replace("torch.exp(0.5 * lv) *", "0 *")).faults
+
+
+@pytest.mark.parametrize(
+    ("layers", "function"), [(layers, "torch.tanh(z)") for layers in HEADS] + [("two layers", "2 * z + 1")]
+)
+def test_a_function_of_z_before_the_decoder_is_no_fault(layers, function):
+    text = returning("out, mu, lv", layers).replace("self.up(z)", f"self.up({function})")
+    report = examined(text)
+    assert report.faults == (), told(report)
+    assert "as a function of it" in " ".join(str(report).split())
+    space = {}
+    exec(text, space)
+    model, x = space["model"], small_digits()[:5] / 255
+    with torch.no_grad():
+        z = torch.randn(5, 3)
+        entered = eval(function, {"z": z, "torch": torch, "F": F})
+        assert torch.allclose(halved(model, x).decode(z), torch.sigmoid(model.out(torch.relu(model.up(entered)))))
+    trained = examined(text, steps=100)
+    assert trained.faults == (), told(trained)
+    assert "no_noise" in examined(text.replace("torch.exp(0.5 * lv) *", "0 *")).faults
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("out, mu", "yours returns a tuple of (8, 64), (8, 3). Else give functions: encode= from x to (mu, logvar)"),
+        ("{'loss': out.sum(), 'recon_x': out, 'z': z}", "a dict of loss (), recon_x (8, 64), z (8, 3). Else give"),
+        ("out, z, lv", "what stands where mu belongs is another in each pass: is it z? The KL needs mu and logvar"),
+        ("out, mu, lv, h[:, :3], mu", "a tuple of (8, 64), (8, 3), (8, 3), (8, 3), (8, 3)"),
+    ],
+)
+def test_what_a_forward_returns_is_refused_where_it_is_not_certain(what, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        examined(returning(what))
+
+
+def test_a_batch_size_that_is_written_down_is_said():
+    text = returning("out, mu, lv").replace("torch.randn_like(mu)", "torch.randn(100, 3)")
+    with pytest.raises(ValueError, match=re.escape("forward takes batches of 100 alone: that size is written into it")):
+        examined(text)
+
+
 def test_a_forward_that_cannot_be_taken_apart_is_told():
     class Inline(nn.Module):
         def __init__(self):
@@ -345,7 +494,7 @@ def test_a_forward_that_cannot_be_taken_apart_is_told():
 
     for model, message in (
         (Inline(), "no layer in it takes a z of shape (8, 3): give its halves"),
-        (nn.Linear(64, 64), "its forward must return (output, mu, logvar); give functions"),
+        (nn.Linear(64, 64), "with these names; yours returns (8, 64). Else give functions: encode="),
         (nn.Linear(63, 64), "forward cannot take images of (32, 1, 8, 8), nor flattened"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):

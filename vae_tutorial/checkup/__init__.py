@@ -2,7 +2,8 @@
 
 Each gauge looks at one side of it and says what it found, how sure it is, how to see it and how to mend it. What was
 not tested is told, too. Read ``gauge``, then the gauges: ``losses``, ``noise``, ``decoders``, ``codes``, ``steps``.
-They stand on ``subject`` (one form for all VAEs), ``form`` (what a loss is made of), ``spread``, ``nats``.
+They stand on ``subject`` (one form for all VAEs; ``returned`` and ``halves`` bring strangers into it), ``form`` (what a
+loss is made of), ``spread``, ``nats``.
 """
 
 import importlib

@@ -7,19 +7,39 @@ from collections.abc import Callable
 
 from vae_tutorial.checkup.subject import CheckupError
 
-__all__ = ["arranged"]
+__all__ = ["arranged", "of_two", "role_of"]
 
 # What the arguments of a loss are called in code that people share. Where all four are known, they go by name.
 _CALLED = {
     "output": "recon_x x_recon recon recons reconst reconstruction reconstructed reconstructed_x x_hat xhat x_rec out "
-    "output outputs logits x_logits decoded pred prediction y y_hat recon_batch x_out probs x_prime",
+    "recon_image recon_images recon_imgs output outputs logits x_logits decoded pred prediction y y_hat recon_batch "
+    "x_out probs x_prime",
     "x": "x data target targets image images batch input inputs original x_true xs img imgs inp",
-    "mu": "mu mean means z_mean z_mu loc m mu_z q_mu",
+    "mu": "mu mean means z_mean latent_mean z_mu loc m mu_z q_mu",
     "logvar": "logvar log_var z_log_var z_logvar lv log_sigma logsigma sigma std log_std logstd var variance s "
-    "logvar_z q_logvar log_variance logsigma2",
+    "logvar_z q_logvar log_variance logsigma2 sigma_z std_z z_std z_var z_log_sigma latent_logvar logstd_z scale",
+    "z": "z z_sample z_samples sample latent latents code z_q zs",
     "beta": "beta kl_weight kld_weight weight kl_w w kl_coeff",
 }
 _ROLES = {name: role for role, names in _CALLED.items() for name in names.split()}
+
+
+def role_of(name: str) -> str | None:
+    """What somebody's name usually stands for: "output", "x", "mu", "logvar", "z" or "beta"; None for other names."""
+    return _ROLES.get(str(name).strip("_").lower())
+
+
+def of_two(loss: Callable) -> Callable | None:
+    """Return a loss of two arguments as a function of (what the pass returned, x); None for any other loss."""
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(names) != 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    turned = role_of(names[0]) == "x" and role_of(names[1]) != "x"
+    return (lambda returned, x: loss(x, returned)) if turned else loss
 
 
 def arranged(loss: Callable, beta: float) -> Callable | None:

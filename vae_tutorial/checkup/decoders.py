@@ -7,7 +7,7 @@ import contextlib
 import torch
 
 from vae_tutorial.checkup.form import form_of, probe_of
-from vae_tutorial.checkup.gauge import LIKELY, Finding, gauge
+from vae_tutorial.checkup.gauge import CERTAIN, LIKELY, Finding, gauge
 from vae_tutorial.checkup.subject import NotTested, parts_of
 
 _GROWN = (
@@ -51,7 +51,10 @@ def last_layer(subject):
         zeros = (head == 0).float().mean().item()
         if head.min() >= 0 and zeros > _ZEROS:
             yield Finding("relu_head", f"{name} is never negative, and exactly 0 for {100 * zeros:.0f} %.")
+    if _proportional(*code):
+        yield Finding("same_head", "The encoder's second number is mu itself, or mu times a number.")
     yield from _confined(subject, code)
+    yield from _clipped(subject)
     family, (outputs, bounded) = _family(subject), _outputs(subject)
     least, most = (v.item() for v in outputs.aminmax())
     if family == "logits":
@@ -72,19 +75,49 @@ def last_layer(subject):
 def _confined(subject, code):
     """Heads of the encoder that stay in a range, even with large weights, which keeps q(z | x) from where it may go."""
     logarithm = subject.loss is not None and (form_of(subject).convention or "").startswith("log")
-    if logarithm and code[1].min() > 0 and code[1].numel() >= _MANY:
-        says = f"The encoder's second number is never below {code[1].min():.2g}: no noise is narrower than the prior's."
-        yield Finding("relu_head", says)
     if not subject.weights.renewable:
         return
-    # New weights: those of a training may well give negative log-variances alone.
+    # New weights: those of a training may well give log-variances of one sign alone.
     with torch.no_grad(), subject.weights.mode(False), subject.weights.fresh(), _grown(subject):
         mu, second = subject.encode(subject.batch(64))
+    if logarithm and min(code[1].min(), second.min()) >= 0 < code[1].min() and code[1].numel() >= _MANY:
+        says = f"The encoder's second number is never below {code[1].min():.2g}: no noise is narrower than the prior's."
+        yield Finding("relu_head", says)
     if mu.abs().max() < 1.01 and (mu != 0).any():
         yield Finding("confined_head", f"Whatever the weights, mu stays in [{mu.min():.2g}, {mu.max():.2g}].")
     if logarithm and second.max() < -0.5 and second.numel() >= _MANY // 10:
         says = f"The encoder's second number is never above {second.max():.2g}: no unit can be as wide as the prior."
         yield Finding("confined_head", says)
+
+
+def _proportional(mu, second):
+    """Whether the second number is mu times a number."""
+    if mu.shape != second.shape or mu.numel() < _MANY // 10:
+        return False
+    mu, second = mu.double().flatten(), second.double().flatten()
+    factor = (mu @ second) / (mu @ mu).clamp(min=1e-12)
+    return bool(factor.abs() > 1e-3 and (second - factor * mu).abs().max() <= 1e-5 * second.abs().max())
+
+
+def _clipped(subject):
+    """Outputs of new weights that are cut off exactly where the image is not: a ReLU, or a clamp."""
+    if not subject.weights.renewable or _family(subject) not in ("bce", "squares", "absolute"):
+        return
+    x = subject.batch(64)
+    with torch.no_grad(), subject.weights.mode(False), subject.weights.fresh():
+        output = parts_of(subject.forward(x).output)[0]
+    if output.numel() != x.numel():
+        return
+    target = subject.target(x, output).reshape(output.shape)
+    for edge in (output.min(), output.max()):
+        wrong = (target - edge).abs() > 0.02
+        share = ((output == edge) & wrong).sum().item() / max(1, wrong.sum().item())
+        if share > _ZEROS:
+            says = (
+                f"With new weights the output is exactly {edge:.3g} for {100 * share:.0f} % of the pixels that differ."
+            )
+            yield Finding("clipped_output", says, CERTAIN if _family(subject) == "bce" else LIKELY)
+            return
 
 
 @gauge("does the decoder see z, and z alone; does the encoder see x")
@@ -115,6 +148,40 @@ def sees_x(subject):
         far = _flat(subject.decode(10 * torch.randn_like(mu)))
         if _near(far[:1].expand_as(far), far, 1e-7):
             yield Finding("ignores_z", "The decoder's output is the same for all z.")
+            return
+        yield from _mixed(subject, x, mu)
+        yield from _linear(subject, mu)
+
+
+def _mixed(subject, x, mu):
+    """Whether an image's code, or the output of a z, changes with the others of its batch."""
+    norms = subject.weights.has(torch.nn.modules.batchnorm._NormBase)
+    if any(getattr(layer, "running_mean", None) is None for layer in norms):
+        return  # statistics of the batch, in evaluation too
+    for name, function, some in (("encoder", lambda x: torch.cat([p.flatten(1) for p in subject.encode(x)], 1), x),
+                                 ("decoder", lambda z: _flat(subject.decode(z)), torch.randn_like(mu))):  # fmt: skip
+        other = some.clone()
+        other[1:] = other[1:].flip(0) * 0.5
+        if not _near(function(some)[:1], function(other)[:1], 1e-3):
+            says = f"What the {name} gives for the first of a batch changes with the others, in evaluation mode."
+            yield Finding("mixed_batch", says)
+            return
+
+
+def _linear(subject, mu):
+    """Whether new weights give a decoder that is linear before its last function."""
+    if not subject.weights.renewable:
+        return
+    a, b = torch.randn_like(mu), torch.randn_like(mu)
+    with subject.weights.fresh():
+        outputs = [parts_of(subject.decode(z))[0].double() for z in (a + b, a, b, torch.zeros_like(a))]
+    for before in (lambda p: p, torch.logit, torch.atanh):
+        both, first, second, none = map(before, outputs)
+        scale = (first - second).abs().max()
+        off = (both - first - second + none).abs().max()  # NaN where a function does not take the outputs
+        if scale > 1e-3 and off < 1e-3 * scale:
+            yield Finding("linear_decoder", "The decoder of a + b is that of a, plus that of b, less that of 0.")
+            return
 
 
 def _draws(subject):

@@ -18,6 +18,7 @@ from vae_tutorial.checkup.nats import means
 from vae_tutorial.checkup.reading import read
 from vae_tutorial.checkup.report import Found, Report, sorted_by_sureness
 from vae_tutorial.checkup.subject import CheckupError, NotTested, latent_of
+from vae_tutorial.checkup.weights import seeded
 from vae_tutorial.exercises._run import seeds_kept, told
 
 __all__ = ["examine"]
@@ -55,12 +56,14 @@ def examine(
 ) -> Report:
     """Examine a VAE by all gauges, and return a :class:`Report`. The VAE is left as it was, weights, mode and all.
 
-    Give a ``model`` of this package; or an ``nn.Module`` with methods ``encode`` and ``decode``, or whose ``forward``
-    returns (output, mu, logvar), and its ``loss``; or functions:
+    Give a ``model`` of this package; or an ``nn.Module`` and its ``loss``. The module has methods ``encode`` and
+    ``decode``; or its ``forward`` returns output, mu and logvar (or a standard deviation), and z if you like: a tuple,
+    a dict, an object with the usual names, or with a Gaussian of ``torch.distributions``. Or give functions:
 
     - ``encode``: x to (mu, logvar); ``decode``: z to logits or means, or a pair of mean and log-variance of pixels;
     - ``loss``: (output, x, mu, logvar) to one number, in this order unless its arguments have the usual names. A
-      fifth argument ``beta`` gets the weight of the KL. A loss of x alone is taken too, but shows less;
+      fifth argument ``beta`` gets the weight of the KL. So is a loss of (all that ``forward`` returns, x) taken; a loss
+      of x alone is, too, but shows less;
     - ``reparameterize``: (mu, logvar) to z. Without it, and without a model's ``forward``, the noise is not tested;
     - ``forward``: x to (output, mu, logvar), where a training does more than these;
     - ``sample``: a number n to n images. ``evaluate``: x to the number that you report, in nats an image.
@@ -80,12 +83,12 @@ def examine(
     rest |= {"declared_trained": trained, "sample": sample, "evaluate": evaluate, "stand_in": images is None}
     with seeds_kept(), warnings.catch_warnings(), torch.inference_mode(False):
         warnings.simplefilter("ignore")
-        torch.manual_seed(_SEED + seed)
+        seeded(_SEED + seed)
         subject = read(model, images, encode, decode, loss, reparameterize, forward, **rest)
         found, silent, not_tested = [], [], {}
         with subject.weights.kept():
             for key, gauge in GAUGES.items():
-                torch.manual_seed(_SEED + seed)
+                seeded(_SEED + seed)
                 try:
                     findings = [Found.of(key, finding) for finding in gauge.look(subject)]
                 except NotTested as reason:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vae_tutorial.checkup.subject import ALONE, NotTested, Subject, number, parts_of
+from vae_tutorial.checkup.weights import seeded
 
 __all__ = ["CONVENTIONS", "Form", "Probe", "form_of", "probe_of"]
 
@@ -121,7 +122,7 @@ class Probe:
         output = outputs[0] if len(outputs) == 1 else tuple(o.to(device) for o in outputs)
         output = output.to(device) if isinstance(output, Tensor) else output
         x, mu, logvar = (part.to(device) for part in (x, mu, logvar))
-        torch.manual_seed(seed)  # a loss that draws gives the same each time
+        seeded(seed)  # a loss that draws gives the same each time
         return number(self.subject.loss(output, x, mu, logvar)).double()
 
     def ask(self, outputs, x, mean=_MEAN, **rest) -> float:
@@ -150,13 +151,18 @@ class Probe:
 
     def reconstruction(self, batch=BATCH, cut=lambda part: part, only=None):
         """The family and weight of the part that compares output and image, of all families or ``only`` one."""
+        candidates = self.candidates()
+        return self._best(candidates if only is None else {only: candidates[only]}, self._tries(batch, cut))
+
+    def _tries(self, batch=BATCH, cut=lambda part: part):
         tries = [self.made(seed, batch) for seed in range(5)]
-        tries = [([cut(o) for o in outputs], cut(x)) for outputs, x in tries]
+        return [([cut(o) for o in outputs], cut(x)) for outputs, x in tries]
+
+    def _best(self, candidates, tries):
+        """The candidate whose differences are in proportion to those of the loss, and its weight."""
         came = [self.ask(*one) for one in tries]
         best = (None, math.nan, 1e-3 if self.dtype == torch.float64 else 2e-2)
-        for family, cost in self.candidates().items():
-            if only not in (None, family):
-                continue
+        for family, cost in candidates.items():
             costs = [_try(cost, *one) for one in tries]
             if any(c is None for c in costs):
                 continue
@@ -180,6 +186,14 @@ class Probe:
             "squares": lambda o, x: (_like(o[0], x) - x).square().sum(),
             "absolute": lambda o, x: (_like(o[0], x) - x).abs().sum(),
         }
+
+    def turned(self):
+        """Whether the loss is a cross-entropy of output and image that have changed places."""
+        if len(self.output) != 1:
+            return False
+        costs = [lambda o, x: F.binary_cross_entropy(x, _like(o[0], x), reduction="sum")]
+        costs += [lambda o, x: F.binary_cross_entropy_with_logits(x, _like(o[0], x), reduction="sum")]
+        return any(self._best({"": cost}, self._tries())[0] is not None for cost in costs)
 
     def of_half_the_pixels(self, family):
         return self.reconstruction(cut=lambda part: part[..., : part.shape[-1] // 2], only=family)[1]
@@ -231,7 +245,8 @@ class Probe:
 
 
 def _like(output, x):
-    return output.reshape(x.shape)
+    """The output in the images' shape; where it has fewer numbers, as they are repeated beside the images."""
+    return output.reshape(x.shape) if output.numel() == x.numel() else output.expand(x.shape)
 
 
 def _normal(mean, logvar, x):

@@ -9,11 +9,11 @@ import torch
 from vae_tutorial.checkup.form import BATCH, form_of, probe_of
 from vae_tutorial.checkup.gauge import LIKELY, PERHAPS, Finding, gauge
 from vae_tutorial.checkup.nats import per_image
+from vae_tutorial.checkup.pairing import aligned, crossed, ignored, paired, repeated
 from vae_tutorial.checkup.spread import off_centre_of, spreads_of
 from vae_tutorial.checkup.subject import NotTested, latent_of, number, parts_of
 from vae_tutorial.exercises.losses import judge
 
-_CALLS = 32  # of a loss that draws, to average it
 _NORMALIZED = {"bce", "logits", "own", "pair"}
 _JUDGED = {"bce": "bce", "logits": "bce", "squares": "mse", "Bernoulli": "bernoulli"}
 _JUDGED |= {"ContinuousBernoulli": "continuous_bernoulli", "DiscretizedLogistic": "discretized_logistic"}
@@ -105,7 +105,7 @@ def _beta(subject, beta):
 
 def _variance(subject, form, variance):
     """What a weight of the KL says beside squared errors, which are a Gaussian of some variance."""
-    subject.memo["facts"] = [f"as a Gaussian, its variance is {variance:.4g}"]
+    subject.memo.setdefault("facts", []).append(f"as a Gaussian, its variance is {variance:.4g}")
     if any(abs(variance / usual - 1) < 0.02 for usual in (0.5, 1)):
         return
     if form.kl_latent == -1:
@@ -178,7 +178,7 @@ def broadcast(subject):
     outputs, x = probe.made(0)
     others, _ = probe.made(1)
     if probe.draws and form_of(subject).family is None:
-        yield from _paired(probe, outputs, x)
+        yield from paired(probe, outputs, x)
         return
     here, permuted, other = probe.ask(outputs, x), probe.ask(outputs, x.roll(1, 0)), probe.ask(others, x)
     if abs(other - here) <= 1e-12 * abs(here):
@@ -189,38 +189,16 @@ def broadcast(subject):
         both = " So does it as the KL grows: is this the ELBO, and not minus it?" if form_of(subject).kl < 0 else ""
         yield Finding("rec_sign", f"The loss falls as the output moves away from the image.{both}")
     else:
-        yield from _ignored(probe, outputs, x)
-
-
-def _ignored(probe, outputs, x):
-    """Numbers of the decoder's output that the loss does not look at."""
-    outputs = [part.requires_grad_() for part in outputs]
-    with torch.enable_grad():
-        cost = probe.cost(outputs, x)
-        if not cost.requires_grad:
-            yield Finding("cut", "The loss has no gradient to the decoder's output.")
-            return
-        slopes = torch.autograd.grad(cost, outputs, allow_unused=True)
-    still = [
-        torch.ones(part[0].numel()) if s is None else (s == 0).all(0) for s, part in zip(slopes, outputs, strict=True)
-    ]
-    share = torch.cat([part.flatten().double() for part in still]).mean().item()
-    if share > 0.01:
-        yield Finding("ignored_pixels", f"The loss does not change with {100 * share:.0f} % of the decoder's numbers.")
-
-
-def _paired(probe, outputs, x):
-    """Of a loss that draws: whether it is lower for outputs that are the images than for those of other images."""
-    if outputs[0].numel() != x.numel():
-        raise NotTested("the loss draws, and its outputs are not of the size of the images")
-    own, another = [x.reshape(outputs[0].shape)], [x.roll(1, 0).reshape(outputs[0].shape)]
-    gains = [probe.ask(another, x, seed=s) - probe.ask(own, x, seed=_CALLS + s) for s in range(_CALLS)]
-    gains = torch.tensor(gains, dtype=torch.float64)
-    if gains.mean().abs() < 4 * gains.std() / _CALLS**0.5:
-        says = (
-            f"Over {_CALLS} calls of a loss that draws, an image costs the same from its own output and from another's."
-        )
-        yield Finding("broadcast", says, LIKELY)
+        if form_of(subject).family != "own":  # a PixelCNN of this package looks at features, some behind dead ReLUs
+            yield from ignored(probe, outputs, x)
+        if form_of(subject).family is None and probe.turned():
+            says = "The loss is the cross-entropy of the image as an output, and of the output as an image."
+            yield Finding("arguments_turned", says)
+        elif len(outputs) == 1 and repeated(subject, outputs[0], x):
+            shapes = " beside ".join(str(tuple(part.shape[1:])) for part in (outputs[0], x))
+            yield Finding("fewer_outputs", f"Outputs of {shapes} images: each is compared with several pixels.")
+        elif len(outputs) == 1 and aligned(outputs[0], x):
+            yield from crossed(probe, outputs[0], x)
 
 
 @gauge("whether every number is finite, and how near to overflow")

@@ -9,7 +9,7 @@ import torch
 from vae_tutorial.checkup.form import CONVENTIONS, form_of
 from vae_tutorial.checkup.gauge import LIKELY, Finding, gauge
 from vae_tutorial.checkup.nats import per_image, reference
-from vae_tutorial.checkup.spread import draws, spread_of
+from vae_tutorial.checkup.spread import draws, spread_of, turned
 from vae_tutorial.checkup.subject import NotTested, parts_of
 
 _EXACT = 1e-6
@@ -25,6 +25,10 @@ def spread(subject):
     if found.convention == "standard deviation" and (second < 0).any():
         share = 100 * (second < 0).float().mean().item()
         yield Finding("negative_std", f"{share:.0f} % of the encoder's standard deviations are negative.")
+    if found.convention == "fixed" and turned(subject):
+        says = "The draws are centred on the encoder's second number, and their width does not change with it. Or is "
+        yield Finding("turned_code", says + "that number the mean, returned second? Then return it first.", LIKELY)
+        return
     if found.convention == "fixed" and asked != "fixed":
         yield Finding("noise_ignores_logvar", "The draws are as wide whatever the encoder's second number is.")
         return
@@ -50,6 +54,9 @@ def noise(subject):
     first, second = draws(subject, 0.2, _FEW), draws(subject, 0.2, _FEW)
     if subject.memo["overwritten"]:
         yield Finding("mu_overwritten", "The draw is written over mu, and the KL is given z in its place.")
+    with torch.no_grad(), subject.weights.mode(True), subject.weights.kept():
+        if subject.forward(subject.batch(_FEW)).z_for_mu:
+            yield Finding("z_for_mu", "forward returns z where mu belongs, and mu itself nowhere: the KL is that of z.")
     if first.abs().max() < _EXACT:
         yield Finding("no_noise", "In training mode z is mu, without noise.")
     elif torch.equal(first, second):
@@ -62,7 +69,7 @@ def noise(subject):
         many = draws(subject, 0.2).double().flatten()
         mean, spread = many.mean().item(), many.std().item()
         kurtosis = ((many - mean) / spread).pow(4).mean().item()
-        if abs(mean) > 0.05 * spread or abs(kurtosis - 3) > 0.5:
+        if (abs(mean) > 0.05 * spread or abs(kurtosis - 3) > 0.5) and not turned(subject):
             says = f"The noise has mean {mean / spread:.2f} and kurtosis {kurtosis:.2f}; normal noise has 0 and 3."
             yield Finding("not_normal", says)
 
@@ -88,7 +95,9 @@ def gradient(subject):
             return
         probe = sum((part * torch.randn_like(part)).sum() for part in parts_of(seen.output))
         none = _is_mean(seen)
-        lost = [name for name, code in (("mu", seen.mu), ("logvar", seen.logvar)) if not _reaches(probe, code)]
+        codes = seen.sources or (seen.mu, seen.logvar)
+        pairs = (("mu", *codes), ("logvar", *codes[::-1]))
+        lost = [name for name, one, other in pairs if not (_reaches(probe, one) or _weighs(subject, probe, one, other))]
         if none and lost == ["logvar"]:
             lost = []  # without noise there is nothing to reach; gauge "noise" tells it
         if lost:
@@ -110,13 +119,30 @@ def _reaches(value, code):
     if not (value.requires_grad and code.requires_grad):
         return False
     (found,) = torch.autograd.grad(value, code, retain_graph=True, allow_unused=True)
-    return found is not None and bool(found.abs().max() > 0)
+    return found is not None and bool((found != 0).any())  # NaN is some gradient, and told apart
+
+
+def _weighs(subject, value, code, other):
+    """Whether a gradient gets to weights that decide this code alone: z may be drawn from a copy of the code."""
+    weights = subject.weights.parameters
+    if not (weights and value.requires_grad and code.requires_grad):
+        return False
+    slopes = []
+    for one in (value, code.sum(), other.sum() if other.requires_grad else None):
+        found = (
+            [None] * len(weights)
+            if one is None
+            else torch.autograd.grad(one, weights, retain_graph=True, allow_unused=True)
+        )
+        slopes.append([torch.zeros_like(w) if g is None else g for w, g in zip(weights, found, strict=True)])
+    return any(bool(((c != 0) & (o == 0) & (v != 0)).any()) for v, c, o in zip(*slopes, strict=True))
 
 
 def _unreached(subject, x):
     """Weights that no gradient reaches. Where a bias comes before batch norm, it is rounding alone."""
     if not subject.weights.named:
         raise NotTested("no weights were found behind these functions")
+    yield from _unregistered(subject, x)
     frozen = [name for root in subject.weights.roots for name, p in root.named_parameters() if not p.requires_grad]
     if frozen:
         yield Finding("unreached", f"{len(frozen)} tensors of weights are frozen: {_some(frozen)}.")
@@ -126,6 +152,11 @@ def _unreached(subject, x):
         yield Finding("cut", "The loss has no gradient at all.")
         return
     found = torch.autograd.grad(loss, weights, allow_unused=True)
+    wrong = [n for n, g in zip(names, found, strict=True) if g is not None and not g.isfinite().all()]
+    if wrong:
+        says = f"The gradient is NaN or infinite for {len(wrong)} of {len(names)} tensors of weights."
+        yield Finding("not_finite", says)
+        return
     missing = [n for n, g in zip(names, found, strict=True) if g is None or not g.abs().max() > 0]
     detached = [(n, w) for (n, w), g in zip(subject.weights.named, found, strict=True) if g is None]
     if detached and _matter(subject, x, [w for _, w in detached]):
@@ -134,6 +165,28 @@ def _unreached(subject, x):
     elif missing:
         says = f"No gradient reaches {len(missing)} of {len(names)} tensors of weights: {_some(missing)}."
         yield Finding("unreached", says)
+
+
+def _unregistered(subject, x):
+    """Weights behind the output and the code of a model that are none of its parameters; of functions nobody knows."""
+    if not subject.memo.get("model"):
+        return
+    seen, known = subject.forward(x), {id(p) for p in subject.weights.parameters}
+    found, done = {}, set()
+    waiting = [part.grad_fn for part in (*parts_of(seen.output), seen.mu, seen.logvar)]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in done:
+            continue
+        done.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in known:
+            found[id(leaf)] = leaf
+        waiting.extend(before for before, _ in node.next_functions)
+    if found:
+        shapes = _some([str(tuple(leaf.shape)) for leaf in found.values()])
+        says = f"{len(found)} tensors of weights decide the output and are none of the model's parameters: {shapes}."
+        yield Finding("unregistered", says)
 
 
 def _matter(subject, x, weights):

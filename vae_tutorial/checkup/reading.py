@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from vae_tutorial import _checks, _modes, data, models
 from vae_tutorial.checkup import weights
-from vae_tutorial.checkup.arguments import arranged
-from vae_tutorial.checkup.halves import alone, halved
+from vae_tutorial.checkup.halves import Halves, alone, fails_with_few, halved
+from vae_tutorial.checkup.its_loss import attempt, with_loss
+from vae_tutorial.checkup.returned import stray
 from vae_tutorial.checkup.subject import CheckupError, Pass, Subject, intercepted, parts_of
-from vae_tutorial.exercises._run import told
 from vae_tutorial.information import gaussian_kl
 
 __all__ = ["pixels_of", "read"]
@@ -26,6 +26,10 @@ class _Stop(Exception):
     """Ends a pass once z was seen."""
 
 
+class _Fails(CheckupError):
+    """A function that takes the images in no form."""
+
+
 def read(model, images, encode, decode, loss, reparameterize, forward, **rest) -> Subject:
     """Return the :class:`Subject` that ``examine`` was given. Raises CheckupError where parts are missing or fail."""
     model = None if model is None else _modes.unwrapped(model)
@@ -35,8 +39,8 @@ def read(model, images, encode, decode, loss, reparameterize, forward, **rest) -
         return _of_ours(model, images, loss, rest)
     own = [getattr(model, name, None) for name in ("sample", "generate")]
     rest["sample"] = rest.get("sample") or next(filter(callable, own), None)
-    if encode is None and decode is None and isinstance(model, nn.Module) and alone(model):
-        model = halved(model, _generic_images(images, next(model.parameters(), None)))
+    if encode is None and decode is None and isinstance(model, nn.Module):
+        model = _taken_apart(model, _generic_images(images, next(model.parameters(), None)))
     encode, decode = encode or getattr(model, "encode", None), decode or getattr(model, "decode", None)
     for name, part, what in (
         ("encode", encode, "x to (mu, logvar)"),
@@ -53,6 +57,20 @@ def read(model, images, encode, decode, loss, reparameterize, forward, **rest) -
         if forward is None:
             return _of_functions(x, encode, decode, loss, reparameterize, found, rest)
         return _of_forward(x, encode, decode, loss, reparameterize, forward, found, rest)
+
+
+def _taken_apart(model, x):
+    """A model as it is, or its :class:`Halves` where it has no encode and decode, or where encode gives no pair."""
+    if alone(model):
+        return halved(model, x)
+    if callable(getattr(model, "encode", None)) and hasattr(model, "decode") and _has_forward(model):
+        try:
+            with torch.no_grad(), weights.find(model).kept(), contextlib.suppress(_Fails):
+                _fitted("encode", model.encode, x, lambda r: _pair(r, "encode"))
+        except CheckupError:
+            with contextlib.suppress(CheckupError):
+                return halved(model, x)
+    return model
 
 
 def pixels_of(model, images) -> Tensor:
@@ -81,7 +99,7 @@ def _of_ours(model, images, loss, rest):
     rest["sample"] = rest.get("sample") or model.sample
     subject = Subject(x, model.encode, model.decode, forward, _draw_of(model, x, model.encode, model.decode, None),
                       own, None, weights.find(model), tuple(model.image_shape), **rest)  # fmt: skip
-    return subject if loss is None else _with_loss(subject, loss)
+    return subject if loss is None else with_loss(subject, loss)
 
 
 def _of_functions(x, encode, decode, loss, reparameterize, found, rest):
@@ -95,11 +113,11 @@ def _of_functions(x, encode, decode, loss, reparameterize, found, rest):
         z = reparameterize(mu, logvar) if reparameterize else mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
         return Pass(decode(z), mu, logvar, z)
 
-    _attempt("decode", lambda: parts_of(decode(mu[:2])))
+    attempt("decode", lambda: parts_of(decode(mu[:2])))
     if reparameterize:
-        _attempt("reparameterize", lambda: reparameterize(mu, logvar))
+        attempt("reparameterize", lambda: reparameterize(mu, logvar))
     subject = Subject(x, code, decode, forward, reparameterize, None, None, found, _shape(x), **rest)
-    return _with_loss(subject, loss)
+    return with_loss(subject, loss)
 
 
 def _of_forward(x, encode, decode, loss, reparameterize, forward, found, rest):
@@ -122,11 +140,14 @@ def _of_forward(x, encode, decode, loss, reparameterize, forward, found, rest):
         return returned[0] if isinstance(returned, tuple | list) else returned
 
     draw = _draw_of(forward, x, encode, decode, reparameterize)
-    seen = _attempt("forward", lambda: run(x[:4]))
+    seen = attempt("forward", lambda: run(x[:4]))
     same = seen.z is None or _equal(seen.output, decode(seen.z))
+    rest["memo"] = {"model": isinstance(forward, nn.Module)}
     subject = Subject(x, lambda x: _pair(encode(like(x)), "encode"), decode if same else after, run, draw,
                       None, None, found, _shape(x), **rest)  # fmt: skip
-    return _with_loss(subject, loss)
+    if isinstance(forward, Halves):
+        subject.memo["facts"] = [forward.says()]
+    return with_loss(subject, loss, forward)
 
 
 def _as_pass(returned, seen):
@@ -139,7 +160,9 @@ def _as_pass(returned, seen):
         pairs = [pair for pair in pairs if pair[0] is code[0] or _equal(pair[0], code[0])] or [code]
     if not pairs:
         raise CheckupError("forward must return (output, mu, logvar), or call encode")
-    return Pass(output, *pairs[0], seen.get("z"))
+    z = seen.get("z")
+    z_for_mu = code is not None and len(tensors) > 1 and stray(tensors, code, z)
+    return Pass(output, *pairs[0], z, getattr(returned, "sources", ()), z_for_mu)
 
 
 def _draw_of(forward, x, encode, decode, reparameterize):
@@ -164,22 +187,6 @@ def _draw_of(forward, x, encode, decode, reparameterize):
         return None if reparameterize is None else reparameterize(mu, logvar)
 
     return draw
-
-
-def _with_loss(subject, loss):
-    """The subject with its loss; a loss of one argument makes its own pass."""
-    ordered = arranged(loss, subject.beta)
-    if ordered is None:
-        subject.alone = loss
-        _attempt("loss", lambda: subject.total(subject.batch(4)))
-        return subject
-    subject.loss = ordered
-    try:
-        subject.total(subject.batch(4))
-    except Exception:
-        subject.memo["reshaped"] = True  # as a loop does that flattens its images before the loss
-        _attempt("loss", lambda: subject.total(subject.batch(4)))
-    return subject
 
 
 # What parts want
@@ -213,16 +220,7 @@ def _fitted(name, function, x, check):
             raise
         except Exception as error:
             failed = failed or error
-    raise CheckupError(f"{name} cannot take images of {tuple(x.shape)}, nor flattened. {told(failed)}")
-
-
-def _attempt(name, action):
-    try:
-        return action()
-    except CheckupError:
-        raise
-    except Exception as error:
-        raise CheckupError(f"{name} failed on four images. {told(error)}") from error
+    raise _Fails(fails_with_few(name, function, x, failed))
 
 
 def _pair(code, name):

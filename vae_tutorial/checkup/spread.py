@@ -10,7 +10,7 @@ import torch
 from vae_tutorial.checkup.form import BATCH, CONVENTIONS, form_of, probe_of
 from vae_tutorial.checkup.subject import NotTested, Subject, latent_of
 
-__all__ = ["MEAN", "Spread", "code", "draws", "off_centre_of", "spread_of", "spreads_of"]
+__all__ = ["MEAN", "Spread", "code", "draws", "off_centre_of", "spread_of", "spreads_of", "turned"]
 
 MEAN = 0.7  # of the codes that are tried
 _NUMBERS = 20_000  # are drawn for each value: a standard deviation is known to half a per cent
@@ -72,6 +72,14 @@ def spread_of(subject: Subject) -> Spread:
         if len(logs) >= 3 and max(logs) - min(logs) < least:
             least, best = max(logs) - min(logs), Spread(name, math.exp(sum(logs) / len(logs)), measured)
     return best
+
+
+def turned(subject: Subject) -> bool:
+    """Whether the draws are centred on the encoder's second number, and not on mu."""
+    if "turned" not in subject.memo:
+        centres = [draws(subject, value).double().mean().item() + MEAN for value in _TRIED]
+        subject.memo["turned"] = all(abs(c - value) < 0.1 for c, value in zip(centres, _TRIED, strict=True))
+    return subject.memo["turned"]
 
 
 def off_centre_of(subject):

@@ -30,12 +30,18 @@ class NotTested(Exception):
 
 
 class Pass(NamedTuple):
-    """One pass as a training makes it: ``z`` is what the decoder was given, None where nobody could see it."""
+    """One pass as a training makes it: ``z`` is what the decoder was given, None where nobody could see it.
+
+    ``sources``: the two tensors that z was drawn from, where they are others than mu and logvar. ``z_for_mu``: whether
+    z was returned where mu belongs.
+    """
 
     output: Any
     mu: Tensor
     logvar: Tensor
     z: Tensor | None
+    sources: tuple = ()
+    z_for_mu: bool = False
 
 
 @dataclass
