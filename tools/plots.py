@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 FONTS = Path(__file__).resolve().parents[1] / "book" / "_static" / "fonts"
+UNPACKED = tempfile.TemporaryDirectory()  # gone with the process
 STATIC = "on-picture"  # the class of what keeps its colours
 CLOUD = "cloud"  # the name of what draws many points
 MANY = 400  # points of one artist: beyond, they are one path of dots, or a picture if they are no discs
@@ -115,7 +116,7 @@ def _unpacked(name, weight):
         instantiateVariableFont(font, {"wght": weight}, inplace=True)
         font["OS/2"].usWeightClass = weight
         font["name"].setName("Bold" if weight > 400 else "Regular", 2, 3, 1, 0x409)
-    path = Path(tempfile.mkdtemp(), f"{name}.ttf")
+    path = Path(UNPACKED.name, f"{name}-{weight}.ttf")
     font.save(path)
     return path
 
