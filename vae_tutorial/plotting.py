@@ -1,8 +1,8 @@
 """The course's one style of figure: tensors in, matplotlib Axes out. Needs no model.
 
-Figures are at most 5.2 inches wide with 11-point text, so that they can be read on a phone, on a white background,
-which the book keeps in dark mode. The colours are those of Okabe and Ito, which colour-blind readers can tell
-apart; the same quantity has the same colour in all chapters.
+Figures are at most 5.2 inches wide with 11-point text, so that they can be read on a phone, on a white background. The
+book's pages have their own drawing of each, in the colours of their theme (tools/plots.py). The colours are those of
+Okabe and Ito, which colour-blind readers can tell apart; the same quantity has the same colour in all chapters.
 """
 
 from __future__ import annotations
