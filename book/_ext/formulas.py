@@ -109,6 +109,6 @@ def add_style(app, page, template, context, document):
 def setup(app):
     app.add_config_value("formula_macros", {}, "env", [dict])
     app.add_html_math_renderer("katex", (visit_inline, None), (visit_display, None))
-    app.connect("doctree-resolved", hold_together)
+    app.connect("doctree-resolved", hold_together, priority=900)  # after what puts text into pages
     app.connect("html-page-context", add_style)
     return {"parallel_read_safe": True}
