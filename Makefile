@@ -14,7 +14,7 @@ SPREAD := --numprocesses=logical --dist=worksteal
 say     = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf editions check test notebooks twice road mutants figures pretrained lint lowest newer bench gpu colab constraints address clean
+.PHONY: help book pdf editions check test notebooks twice elsewhere road mutants figures pretrained lint lowest newer bench gpu colab constraints address clean
 
 help:
 	@printf '%s\n' \
@@ -26,7 +26,9 @@ help:
 	  'make notebooks        run every notebook in a fresh kernel and store its outputs' \
 	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
 	  'make twice            run every cell of every notebook twice; the second run must do no harm (N=08: one)' \
-	  'make road             run every notebook with its side rooms and checks taken out (N=08: one), and say how many' \
+	  'make elsewhere        compare the notebooks as "make test" does, computed as on another processor (N=08: one); what' \
+  '                      differs there depends on the machine, and wants the tag nbval-ignore-output' \
+  'make road             run every notebook with its side rooms and checks taken out (N=08: one), and say how many' \
   '                      minutes each evening takes to read' \
   'make mutants          give every check of every chapter wrong versions of what it checks; each must fail (N=08: one)' \
   'make figures          draw the pictures of the pages: the front door, the ledger, the map of concepts, the self-tests (a minute; needs MNIST)' \
@@ -98,6 +100,9 @@ notebooks: $(VENV)/.test
 
 twice: $(VENV)/.test
 	$(BIN)/python tools/notebooks.py twice $(N)
+
+elsewhere: $(VENV)/.test
+	$(BIN)/python tools/notebooks.py elsewhere $(N)
 
 road: $(VENV)/.test
 	$(BIN)/python tools/notebooks.py road $(N)

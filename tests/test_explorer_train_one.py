@@ -113,9 +113,12 @@ def test_it_trains_in_the_page(explorer, widget):
     twin = _trainer.Trainer().run(steps + 1).measured()
     rows = dict(zip(("steps", "reconstruction", "kl", "total", "loss"), explorer.numbers().values(), strict=True))
     assert rows == pytest.approx({"steps": steps + 1, **twin}, abs=1e-6)
-    # Another loss begins anew, and goes on to the answer.
+    # Another loss begins anew, and goes on to the answer. The run before is in the legend once there is one.
+    earlier = page.get_by_text("the run before")
+    assert not earlier.is_visible()
     page.get_by_role("button", name="pixels averaged").click()
     assert explorer.get("steps") == 0
+    earlier.wait_for()
     page.get_by_role("button", name="start").click()
     page.wait_for_function("() => document.querySelector('.vx-reply').textContent.startsWith('Yes.')", timeout=60_000)
     assert explorer.numbers()["KL, nats"] < 0.05

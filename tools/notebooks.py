@@ -5,6 +5,7 @@
     python tools/notebooks.py run          all of notebooks/, each in a fresh kernel; normalized outputs are stored
     python tools/notebooks.py run 08       one
     python tools/notebooks.py check        re-run all and compare with what is stored, by nbval
+    python tools/notebooks.py elsewhere    the same, computed as on another processor, or one notebook (elsewhere 08)
     python tools/notebooks.py twice 04     run each cell twice in a row; store nothing
     python tools/notebooks.py road 04      run it with its side rooms and checks taken out; store nothing
 
@@ -37,6 +38,8 @@ FOLDER = ROOT / "notebooks"
 FIGURES = FOLDER / "figures"  # the same figures for the book's pages
 # No progress bars in stored outputs; one way of drawing on every machine; one thread, or busy cores spin.
 QUIET = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+# Arithmetic without the widest registers of the processor: other last digits, as on other machines, and slower.
+ANOTHER_PROCESSOR = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX"}
 CELL_SECONDS = 600
 # What a cell must leave as it was. It runs in the kernel, after each cell.
 STATE = """
@@ -264,7 +267,7 @@ def seconds(path):
     return (1 if amount == "a" else int(amount)) * (60 if unit == "minute" else 1)
 
 
-def check(lax=False):
+def check(paths, lax=False, environment=None):
     """Compare as many notebooks at a time as there are cores, each in one kernel; the longest begin."""
     import warnings
 
@@ -277,8 +280,8 @@ def check(lax=False):
     command = ["-m", "pytest", "--nbval-lax" if lax else "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"]
     command += [f"--nbval-cell-timeout={CELL_SECONDS}", "--durations=5", "-q"]
     command += ["--numprocesses=logical", "--dist=loadscope", "--no-loadscope-reorder"]
-    command += map(str, sorted(notebooks(), key=seconds, reverse=True))
-    return subprocess.run([sys.executable, *command], cwd=ROOT, env=os.environ | QUIET).returncode
+    command += map(str, sorted(paths, key=seconds, reverse=True))
+    return subprocess.run([sys.executable, *command], cwd=ROOT, env=os.environ | QUIET | (environment or {})).returncode
 
 
 if __name__ == "__main__":
@@ -288,8 +291,11 @@ if __name__ == "__main__":
     commands.add_parser("twice").add_argument("numbers", nargs="*")
     commands.add_parser("road").add_argument("numbers", nargs="*")
     commands.add_parser("check").add_argument("--lax", action="store_true", help="errors and assertions alone")
+    commands.add_parser("elsewhere").add_argument("numbers", nargs="*")
     arguments = parser.parse_args()
     if arguments.command == "check":
-        sys.exit(check(arguments.lax))
+        sys.exit(check(notebooks(), arguments.lax))
+    if arguments.command == "elsewhere":
+        sys.exit(check(notebooks(arguments.numbers), environment=ANOTHER_PROCESSOR))
     command = {"run": run, "twice": twice, "road": road}[arguments.command]
     sys.exit(command(notebooks(arguments.numbers)))

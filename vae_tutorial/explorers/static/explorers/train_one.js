@@ -448,9 +448,11 @@ function show({ model, el, start }) {
     if (running) go(MOST);
     shown();
   });
+  const weight = slider(model, "beta", { label: "*β*", min: 0, max: 5, step: 0.1, format: fixed(1) });
   function shown() {
     start_.textContent = running ? "pause" : last().steps ? "go on" : "start";
     pace.setAttribute("aria-pressed", slow);
+    weight.querySelector("input").disabled = model.get("loss") === "autoencoder"; // there is no KL to weigh
   }
 
   // The codes of the test images, and what the decoder draws at points of the prior.
@@ -564,6 +566,8 @@ function show({ model, el, start }) {
     drawCodes(size);
     drawSamples(width - size - 8);
     curve.replaceChildren(drawCurve(width));
+    const beside = el.querySelector(".vx-legend .vx-entropy");
+    if (beside) beside.hidden = before.length < 2;
     return [above, curve];
   }
 
@@ -584,10 +588,7 @@ function show({ model, el, start }) {
     marks: ["kl", "total"],
     draw,
     numbers: now,
-    controls: [
-      html("div", { class: "vx-buttons" }, start_, once, pace),
-      slider(model, "beta", { label: "*β*", min: 0, max: 5, step: 0.1, format: fixed(1) }),
-    ],
+    controls: [html("div", { class: "vx-buttons" }, start_, once, pace), weight],
     above: options(model, "loss", "the loss", () => Object.entries(NAMES)),
     more: options(model, "seed", "seed", () => [0, 1, 2, 3, 4].map((seed) => [seed, String(seed)])),
     legend: [
