@@ -73,8 +73,10 @@ class Handler(BaseHTTPRequestHandler):
 def serve(root: Path, prefix: str):
     with Pages(root, prefix) as site:
         threading.Thread(target=site.serve_forever, daemon=True).start()
-        yield site.url
-        site.shutdown()
+        try:
+            yield site.url
+        finally:  # or the thread asks a closed socket, without end and without a pause
+            site.shutdown()
 
 
 @contextmanager

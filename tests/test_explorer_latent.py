@@ -175,14 +175,16 @@ def test_numbers_in_the_page_are_right_over_the_whole_plane(explorer, widget, va
             assert numbers["nearest"] == widget._labels[nearest[k, 0]]
 
 
+@pytest.mark.timed
 def test_a_move_is_quick(explorer):
+    """A quarter of a frame is 4 ms."""
     page = explorer.open(LatentExplorer())
     page.evaluate(MOVES, 50)  # the first ones compile
     medians = []
-    while len(medians) < 3 and min(medians, default=9) >= 2:  # again where the machine is busy with something else
+    while len(medians) < 3 and min(medians, default=9) >= 4:  # again where the machine is busy with something else
         medians.append(statistics.median(page.evaluate(MOVES, 200)))
     print("a move takes", medians, "ms")
-    assert min(medians) < 2
+    assert min(medians) < 4
 
 
 def test_keyboard_and_pointer(explorer, vae):

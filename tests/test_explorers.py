@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import threading
 import types
 from pathlib import Path
 from urllib.parse import unquote
@@ -507,8 +508,13 @@ def test_shared_arithmetic(explorer):
 
 
 def test_a_broken_explorer_leaves_its_picture(chromium, tmp_path):
+    before = set(threading.enumerate())
     with pytest.raises(AssertionError, match="could not be drawn"):
         show_a_broken_one(chromium, tmp_path)
+    servers = [thread for thread in threading.enumerate() if thread not in before and "serve_forever" in thread.name]
+    for thread in servers:
+        thread.join(2)
+    assert not any(thread.is_alive() for thread in servers)  # one would take half of what all later tests have
 
 
 def show_a_broken_one(chromium, folder):
