@@ -43,11 +43,12 @@ class Plot:
                 self._text(self.box[0] - 6, self._y(value) + 4, f"{value:g}", anchor="end")
         return self
 
+    # Rounded first to thousandths of a pixel: at a tie of tenths, processors whose last digits differ agree.
     def _x(self, value):
-        return self.box[0] + (value - self.x[0]) / (self.x[1] - self.x[0]) * (self.box[2] - self.box[0])
+        return round(self.box[0] + (value - self.x[0]) / (self.x[1] - self.x[0]) * (self.box[2] - self.box[0]), 3)
 
     def _y(self, value):
-        return self.box[3] - (value - self.y[0]) / (self.y[1] - self.y[0]) * (self.box[3] - self.box[1])
+        return round(self.box[3] - (value - self.y[0]) / (self.y[1] - self.y[0]) * (self.box[3] - self.box[1]), 3)
 
     def _path(self, xs, ys):
         return "M" + "L".join(f"{self._x(float(a)):.1f} {self._y(float(b)):.1f}" for a, b in zip(xs, ys, strict=True))
