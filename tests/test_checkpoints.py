@@ -247,6 +247,18 @@ def test_resume_with_other_settings_is_refused(images, tmp_path, change, message
         training.fit(new_model(), **({"images": images, "epochs": 2, "resume": file, "progress": False} | change))
 
 
+def test_what_the_weights_do_not_tell_must_match_too(tmp_path):
+    """The same number of pixels in another shape; other weights that are not trained."""
+    tall, wide = (models.MLPVAE(2, (8,), image_shape=(1, *shape)) for shape in ((6, 4), (4, 6)))
+    file, images = tmp_path / "run.pt", torch.rand(20, 1, 6, 4).round()
+    training.fit(tall, images, epochs=1, checkpoint=file, progress=False)
+    with pytest.raises(training.CheckpointError, match=r"its image_shape is \[1, 6, 4\], not \[1, 4, 6\]"):
+        training.load_checkpoint(file, wide)
+    tall.decoder.requires_grad_(False)
+    with pytest.raises(ValueError, match="weights that are not trained = , not decoder"):
+        training.fit(tall, images, epochs=2, resume=file, progress=False)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_a_full_disk_leaves_the_last_checkpoint_whole(images, tmp_path):
     """The kernel refuses to let files grow beyond 20 kB: every write of the new checkpoint fails half-way."""

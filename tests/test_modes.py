@@ -55,6 +55,27 @@ def test_the_test_columns_are_those_of_evaluation_mode(images, layer):
     assert history["test_elbo"][-1] == pytest.approx(expected, abs=1e-3)
 
 
+def test_sampling_changes_nothing_and_draws_without_dropout(images):
+    model = own()
+    model.decoder = nn.Sequential(nn.Linear(2, 784), nn.BatchNorm1d(784), nn.Dropout(0.5), nn.Unflatten(1, (1, 28, 28)))
+    before = state(model)
+    one, other = (model.sample(8, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert same(state(model), before)
+    assert torch.equal(one, other)
+    assert model.decoder.training
+
+
+def test_within_autocast_each_step_sees_the_weights_as_they_are(images):
+    """PyTorch keeps converted weights until the outermost autocast ends: the training went on from the first ones."""
+    found, test = [], data.test_binarization("digits")[:50]
+    for kept in (True, False):
+        model = own()
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=kept):
+            found.append(training.fit(model, images, epochs=4, test=test, progress=False).rows)
+    for one, other in zip(*found, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
 MEASURES = {
     "encode": lambda model, x: evaluation.encode(model, x)[0],
     "rate_distortion": lambda model, x: evaluation.rate_distortion(model, x, generator=seeded(model)).rate.value,

@@ -18,6 +18,9 @@ def new_model(seed=0):
     return models.MLPVAE(latent_dim=4, hidden=(32,))
 
 
+ANOTHER = torch.optim.lr_scheduler.StepLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))]), 1)
+
+
 def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
@@ -195,6 +198,19 @@ def test_free_bits_keep_units_awake(images):
         kl[free_bits] = history["kl"][-1]
     assert kl[0.0] < 1
     assert 3 < kl[1.0] < 6  # four units
+
+
+@pytest.mark.parametrize(
+    ("schedule", "error", "message"),
+    [
+        ("cosine", TypeError, "schedule must be a function of the optimizer, such as lambda .*; got 'cosine'"),
+        (lambda _: None, TypeError, "schedule must return a scheduler of .*; it returned None"),
+        (lambda _: ANOTHER, ValueError, "schedule must make its scheduler from the optimizer that it is given"),
+    ],
+)
+def test_a_schedule_that_would_change_nothing_is_refused(images, schedule, error, message):
+    with pytest.raises(error, match=message):
+        training.fit(new_model(), images, epochs=1, schedule=schedule, progress=False)
 
 
 def test_the_schedule_is_pytorchs(images):

@@ -4,7 +4,6 @@
 passes through it. It converts what it can; otherwise its error says what to do.
 """
 
-import inspect
 import math
 import numbers
 import operator
@@ -96,7 +95,11 @@ def tensor(x, name="x"):
 
 def _picture(x, name):
     if x.mode not in ("1", "L", "RGB"):
-        raise TypeError(f'{name} is a picture of mode {x.mode}; convert it: picture.convert("L") for grey, or "RGB"')
+        how = 'picture.convert("L") for grey, or "RGB"'
+        if x.mode[0] in "IF":  # convert would not divide them by their range
+            how = 'Image.fromarray((np.asarray(picture) * (255 / top)).round().astype("uint8")), with top the largest '
+            how += "possible value: 65535 for 16 bits, 4095 for 12, 1 for values from 0 to 1"
+        raise TypeError(f"{name} is a picture of mode {x.mode}; convert it: {how}")
     pixels = torch.from_numpy(np.array(x))
     return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
@@ -254,14 +257,3 @@ def trainable(model, average):
         raise TypeError(f"average must be a torch.optim.swa_utils.AveragedModel; got a {type(average).__name__}")
     if [p.shape for p in average.module.parameters()] != [p.shape for p in model.parameters()]:
         raise ValueError("average must be an average of this model; their weights have different shapes")
-
-
-def steps_alone(scheduler):
-    """Return the scheduler. Raises ValueError where its ``step`` needs an argument, as ReduceLROnPlateau's does."""
-    parameters = inspect.signature(scheduler.step).parameters.values()
-    needed = [
-        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if needed:
-        raise ValueError(f"schedule must return a scheduler whose step() takes no argument; this needs {needed[0]!r}")
-    return scheduler

@@ -34,12 +34,18 @@ def training(model):
 
 
 def measuring(function):
-    """Decorate a function of a model: no gradients, evaluation mode, and each layer's own mode restored."""
+    """Decorate a function of a model: no gradients, evaluation mode, and each layer's own mode restored.
+
+    Within ``torch.autocast`` the weights that it converted, which know no gradients, are forgotten.
+    """
 
     @functools.wraps(function)
     def measured(model, *arguments, **named):
-        with torch.no_grad(), mode(model, training=False):
-            return function(model, *arguments, **named)
+        try:
+            with torch.no_grad(), mode(model, training=False):
+                return function(model, *arguments, **named)
+        finally:
+            torch.clear_autocast_cache()
 
     return measured
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import os
 
 import torch
@@ -29,7 +30,7 @@ def load_checkpoint(path: str | os.PathLike, model: nn.Module) -> History:
     weights = saved["model"]
     if "average" in saved:
         weights = {key.removeprefix("module."): w for key, w in saved["average"].items() if key != "n_averaged"}
-    _check_fit(path, weights, model, saved["settings"]["likelihood"])
+    _check_fit(path, weights, model, saved)
     model.load_state_dict(weights)
     model.epochs_trained = saved.get("trained_before", 0) + len(saved["rows"])
     return History(saved["rows"])
@@ -74,7 +75,9 @@ class State:
 
     def _snapshot(self):
         states = {name: part.state_dict() for name, part in self.stateful.items() if part is not None}
+        model = self.stateful["model"]
         head = {"format": FORMAT, "settings": self.settings, "trained_before": self.trained_before}
+        head |= {"image_shape": _shape(model), "frozen": _frozen(model)}
         return copy.deepcopy({**head, "rows": self.history.rows, **states})
 
 
@@ -101,17 +104,38 @@ def settings(model, images, epochs, lr, schedule, average, beta, **others):
     return {**found, **getattr(model, "shared_settings", {})}  # one of several processes has only a part of the images
 
 
+def scheduler(make, optimizer):
+    """Return the scheduler that ``make`` makes of the optimizer, whose ``step`` must need no argument."""
+    if not callable(make):
+        raise TypeError(
+            "schedule must be a function of the optimizer, such as lambda optimizer: "
+            f"torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs); got {make!r}"
+        )
+    scheduler = make(optimizer)
+    if not callable(getattr(scheduler, "step", None)):
+        raise TypeError(f"schedule must return a scheduler of torch.optim.lr_scheduler; it returned {scheduler!r}")
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+        raise ValueError("schedule must make its scheduler from the optimizer that it is given; this has another one")
+    parameters = inspect.signature(scheduler.step).parameters.values()
+    needed = [
+        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if needed:
+        raise ValueError(f"schedule must return a scheduler whose step() takes no argument; this needs {needed[0]!r}")
+    return scheduler
+
+
 def _learning_rates(schedule, lr, epochs):
     """Return the schedule's learning rate in each epoch, from a dry run on a dummy optimizer, and its state as text."""
     optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=lr)
     if schedule is None:
         return [lr] * epochs, None
-    scheduler, rates = schedule(optimizer), []
-    form = repr({name: value for name, value in scheduler.state_dict().items() if not callable(value)})
+    dummy, rates = scheduler(schedule, optimizer), []
+    form = repr({name: value for name, value in dummy.state_dict().items() if not callable(value)})
     for _ in range(epochs):
         rates.append(float(optimizer.param_groups[0]["lr"]))
         optimizer.step()
-        scheduler.step()
+        dummy.step()
     return rates, form
 
 
@@ -119,7 +143,7 @@ def _resume(path, stateful, settings):
     """Load a checkpoint's state into the parts of a training; return its history and the count of earlier epochs."""
     path = _checks.path("resume", path)
     saved = read(path)
-    _check_fit(path, saved["model"], stateful["model"], saved["settings"]["likelihood"])
+    _check_fit(path, saved["model"], stateful["model"], saved)
     for name, part in stateful.items():
         if (part is not None) != (name in saved):
             raise ValueError(
@@ -127,11 +151,21 @@ def _resume(path, stateful, settings):
             )
     for name, value in settings.items():
         _check_setting(path, name, saved["settings"].get(name), value)
+    if "frozen" in saved:  # older files do not tell
+        _check_setting(path, "weights that are not trained", saved["frozen"], _frozen(stateful["model"]))
     _restore(saved, stateful)
     return History(saved["rows"]), saved["trained_before"]
 
 
-def _check_fit(path, weights, model, likelihood):
+def _shape(model):
+    return list(getattr(model, "image_shape", ()))
+
+
+def _frozen(model):
+    return " ".join(name for name, weight in model.named_parameters() if not weight.requires_grad)
+
+
+def _check_fit(path, weights, model, saved):
     # Before anything is loaded: load_state_dict raises only after it has overwritten part of the model.
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
@@ -141,7 +175,9 @@ def _check_fit(path, weights, model, likelihood):
                 f"{path} is from another model: {name} is {found.get(name, 'missing')} there and "
                 f"{wanted.get(name, 'missing')} here"
             )
-    if likelihood != repr(model.likelihood):
+    if (shape := saved.get("image_shape", _shape(model))) != _shape(model):  # an MLP's weights do not tell
+        raise CheckpointError(f"{path} is from another model: its image_shape is {shape}, not {_shape(model)}")
+    if (likelihood := saved["settings"]["likelihood"]) != repr(model.likelihood):
         raise CheckpointError(f"{path} is from another model: its likelihood is {likelihood}, not {model.likelihood}")
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 from torch import Generator, Tensor
 
-from vae_tutorial import _checks, _saved, likelihoods, networks
+from vae_tutorial import _checks, _modes, _saved, likelihoods, networks
 from vae_tutorial._described import Described, expect
 from vae_tutorial._saved import ModelFileError, load, save
 from vae_tutorial.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
@@ -106,9 +106,9 @@ class VAE(_EncoderDecoder):
         mu, logvar = self.encode(x)
         return self.decode(reparameterize(mu, logvar, samples, generator)), mu, logvar
 
-    @torch.no_grad()
+    @_modes.measuring
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        """Return n images drawn from the model, ``(n, C, H, W)``: z from the prior, then x from p(x | z)."""
+        """Return n images, ``(n, C, H, W)``: z from the prior, then x from p(x | z), all in evaluation mode."""
         like = next(self.parameters())
         z = torch.randn(n, self.latent_dim, generator=generator, dtype=like.dtype, device=like.device)
         return self.likelihood.sample(self.decode(z), generator)

@@ -55,6 +55,7 @@ def run_epoch(
     ``beta`` may be a function of the share of the epoch that is done. The means are over batches of a changing model.
     Raises TrainingDiverged, whose step counts from 1, once a loss that is not finite is seen.
     """
+    batch_size = _checks.whole("batch_size", batch_size)
     _checks.grey_levels(images, "images")  # once, not in each step: reading the values would synchronize with a GPU
     batches = torch.randperm(len(images), generator=generator, device=images.device).split(batch_size)
     batch_sums = torch.zeros(len(batches), 2, pin_memory=images.is_cuda)  # of reconstruction and KL
@@ -66,6 +67,7 @@ def run_epoch(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        torch.clear_autocast_cache()  # within torch.autocast the next batch would meet the old weights
         if average is not None:
             average.update_parameters(model)
         sums = torch.stack((reconstruction.detach(), kl.detach())).sum(1)
@@ -135,7 +137,7 @@ def fit(
         test = _pixels(_checks.training_images(test, "test", plain).to(device), plain, generator.manual_seed(seed))
 
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=device.type in ("cpu", "cuda"))
-    scheduler = None if schedule is None else _checks.steps_alone(schedule(optimizer))
+    scheduler = None if schedule is None else checkpoints.scheduler(schedule, optimizer)
     settings = {}
     if checkpoint is not None or resume is not None:
         same = {"batch_size": batch_size, "free_bits": free_bits, "seed": seed}
