@@ -88,6 +88,8 @@ def test_labels():
     ):
         with pytest.raises(ValueError, match=message):
             whole(x, labels)
+    with pytest.raises(ValueError, match=r"labels has 1 masked values; fill them in: labels\.filled\(value\)"):
+        whole(floats(4, 2), np.ma.masked_equal([0, 1, 2, -999], -999))
 
 
 def with_gaps(frame=False):
@@ -165,14 +167,18 @@ def test_categories_are_refused_with_what_to_do():
             ValueError,
             r"x holds int64 in rows; for quantities pass x\.astype\(np\.float32\)",
         ),
-        (bytes_(5, 1, 9, 9) % 2, ValueError, r"x holds only bytes of 0 and 1.*x\.float\(\)"),
+        (bytes_(5, 1, 9, 9) % 2, ValueError, r"x holds uint8 of 0 and 1 alone.*x\.astype\(np\.float32\)"),
+        (bytes_(5, 9, 9).astype(np.int64) % 2, ValueError, r"x holds int64 of 0 and 1 alone.*x\.astype\(np\.float32\)"),
         (
             floats(5, 9, 9) * 255,
             ValueError,
             r"x ranges from .* to 25\d.*; pixels must lie in \[0, 1\] \(divide bytes by 255\)",
         ),
         (floats(5, 9, 9) - 1, ValueError, "leave out Normalize, or undo it"),
-        (bytes_(64, 64, 3), ValueError, r"x has shape \(64, 64, 3\), as a single picture in colour"),
+        *(
+            (bytes_(*shape), ValueError, r"x has shape .*, as a single picture; several are \(N, H, W\) or")
+            for shape in ((64, 64, 3), (64, 48, 3), (28, 28, 1), (8, 8, 3), (8, 8, 4), (3, 64, 64))
+        ),
         (bytes_(5, 9, 9, 4), ValueError, r"x must have 1 or 3 channels.*leave out the transparency: x\[\.\.\., :3\]"),
         (bytes_(5, 2, 9, 9), ValueError, r"x must have 1 or 3 channels.*got \(5, 2, 9, 9\)$"),
         (bytes_(5), ValueError, r"x must be \(N, H, W\), .*got \(5,\)"),
@@ -182,6 +188,7 @@ def test_categories_are_refused_with_what_to_do():
         (floats(4, 0), ValueError, r"x has no columns"),
         (floats(4, 2) * 1e300, ValueError, "x has values beyond float32 in columns 0, 1; divide them"),
         (floats(4, 2) + 1j, TypeError, "x is an array of complex128; expected numbers"),
+        (np.ma.masked_less(floats(9, 2), 0.5), ValueError, r"x has \d+ masked values.*x\.filled\(numpy\.nan\)"),
         ("photos", TypeError, "x is a str; expected a tensor"),
         ([], TypeError, "x is an empty list"),
         (floats(1, 4), ValueError, "arrays: 1 row of 4 .*a single one cannot be split"),

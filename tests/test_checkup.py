@@ -665,6 +665,15 @@ def test_a_script_is_examined_by_the_command(tmp_path, capsys):
     assert report["name"] == "mine.py"
     assert report["found"][0]["fault"] == "shrunk_noise"
     assert picture.stat().st_size > 10_000
+    picture.write_bytes(b"a photograph")
+    for option, message in ((picture, "report.png exists already; give another name, or --overwrite"), (file, ".png")):
+        assert cli.main(["checkup", str(file), "--picture", str(option)]) == 2
+        said, error = capsys.readouterr()
+        assert message in error
+        assert not said
+    assert picture.read_bytes() == b"a photograph"
+    assert cli.main(["checkup", str(file), "--picture", str(picture), "--overwrite"]) == 1
+    assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize(

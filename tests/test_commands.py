@@ -434,6 +434,44 @@ def test_nothing_is_overwritten_unless_told(made, folders, tmp_path, capsys):
     assert "ConvVAE" not in said  # it is seen before the training, not after it
 
 
+def test_a_suffix_in_capitals_names_the_same_kind(folders, of_table, tmp_path):
+    colour = tmp_path / "m.safetensors"
+    models.save(models.ConvVAE(2, (4,), "gaussian_shared", (3, 32, 32)), colour)
+    images = ["--images", str(folders / "colour")]
+    for command, to, start in (
+        (["sample", colour], "s.PNG", b"\x89PNG"),
+        (["reconstruct", colour, *images], "r.Png", b"\x89PNG"),
+        (["encode", colour, *images], "e.NPZ", b"PK"),
+        (["sample", of_table[0]], "t.CSV", b"height,weight"),
+    ):
+        assert cli.main([*map(str, command), "--to", str(tmp_path / to)]) == 0
+        assert (tmp_path / to).read_bytes().startswith(start)
+
+
+def test_no_file_of_a_command_replaces_another_of_it(folders, table, of_table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_bytes(table.read_bytes())
+    training = ["train", "--images", str(folders / "colour"), "--out", "m.safetensors"]
+    for command, message in (
+        ([*training, "--cache", "m.safetensors"], "--out and --cache are the same file, 'm.safetensors'"),
+        ([*training, "--checkpoint", "./m.safetensors"], "--out and --checkpoint are the same file, 'm.safetensors'"),
+        ([*training, "--checkpoint", "m.png"], "the picture beside --out and --checkpoint are the same file, 'm.png'"),
+        (["encode", str(of_table[0]), "--table", "t.csv", "--to", "t.csv"], "--to and --table are the same file"),
+        (["reconstruct", str(of_table[0]), "--table", "t.csv", "--to", "t.csv"], "--to and --table are the same file"),
+    ):
+        assert cli.main([*command, "--overwrite"]) == 2
+        said, error = capsys.readouterr()
+        assert message in error
+        assert not said  # nothing was read or trained
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+    assert (tmp_path / "t.csv").read_bytes() == table.read_bytes()
+
+
+def test_names_of_files_that_are_not_utf8_are_written_escaped(tmp_path):
+    _tables.write(tmp_path / "c.csv", {"file": ["a\udcff.png"], "mu_0": [0.5]})
+    assert (tmp_path / "c.csv").read_text("utf-8") == "file,mu_0\na\\udcff.png,0.5\n"
+
+
 def mistakes(folders, table, models_of):
     """Command lines, and what is said of them."""
     images, people = ["--images", str(folders / "colour")], ["--table", str(table)]
@@ -502,6 +540,7 @@ TABLES = {
     ",a\n0,1\n1,2\n": "column 1 has none. Numbers of rows are no data: to_csv(index=False)",
     "a,a\n0,1\n1,2\n": "'a' is there twice",
     "a,b\n1,2,3\n4,5,6\n": "the rows of t.csv are longer than its first",
+    "a,b\n\n  \n1,2,3\n4,5,6\n": "the rows of t.csv are longer than its first",
     "a,b\n1,2\n4,5,6\n": "cannot be read as CSV",
 }
 

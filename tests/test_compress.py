@@ -4,6 +4,7 @@ import base64
 import errno
 import hashlib
 import math
+import os
 import random
 from pathlib import Path
 
@@ -549,6 +550,23 @@ def test_paths_and_options(tmp_path):
             compress.write(tmp_path / "a.nats", model, images, **option)
     with pytest.raises(ValueError, match="batch_size must be"):
         compress.read(tmp_path / "a.nats", model, batch_size=0)
+
+
+def test_only_a_compressed_file_is_replaced(tmp_path):
+    model, path = random_model(), tmp_path / "keep.safetensors"
+    models.save(model, path)
+    before = path.read_bytes()
+    with pytest.raises(
+        compress.CompressError, match=r"keep\.safetensors is not a file .* It is not overwritten: delete"
+    ):
+        compress.write(path, model, drawn(2))
+    assert path.read_bytes() == before
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="path must be the path of an ordinary file"):
+        compress.write(tmp_path / "pipe", model, drawn(2))
+    (tmp_path / "empty").touch()
+    for _ in range(2):
+        compress.write(tmp_path / "empty", model, drawn(2))
 
 
 def test_a_full_disk(tmp_path, monkeypatch):

@@ -62,6 +62,8 @@ def test_the_commands(tmp_path, capsys):
     assert "150 images of (1, 28, 28)" in capsys.readouterr().out
     assert cli.main(["decompress", "mlp", str(file), "--to", str(sheet)]) == 0
     assert sheet.read_bytes()[:4] == b"\x89PNG"
+    assert cli.main(["decompress", "mlp", str(file), "--to", str(tmp_path / "b.NPZ")]) == 0
+    assert (tmp_path / "b.NPZ").read_bytes()[:2] == b"PK"
 
 
 def test_mistakes_are_told_in_one_line(tmp_path, capsys):

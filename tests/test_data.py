@@ -120,16 +120,19 @@ def test_damaged_files_are_an_error_never_a_stand_in(root, damage):
         data.load("fashion", root=root)
 
 
-def test_a_flipped_bit_in_mnist_is_found(root, monkeypatch):
-    file = root / "MNIST" / "raw" / "train-images-idx3-ubyte"
+@pytest.mark.parametrize("name", _download.FOLDERS)
+def test_a_flipped_bit_is_found(name, root, monkeypatch):
+    file = root / _download.FOLDERS[name] / "raw" / "train-images-idx3-ubyte"
     right = file.read_bytes()
-    monkeypatch.setitem(_download.OFFICIAL, file.name, (len(right), hashlib.sha256(right).hexdigest()))
-    assert len(data.load("mnist", root=root)) == 30
+    digest = hashlib.sha256(right).hexdigest()
+    monkeypatch.setitem(_download.OFFICIAL, file.name, (len(right), digest))
+    monkeypatch.setitem(data.FASHION, file.name, digest)
+    assert len(data.load(name, root=root)) == 30
     wrong = bytearray(right)
     wrong[5000] ^= 1
     file.write_bytes(wrong)
     with pytest.raises(data.DataError, match="does not have the official SHA-256"):
-        data.load("mnist", root=root)
+        data.load(name, root=root)
 
 
 def test_downloads_from_a_server(mirror, tmp_path):

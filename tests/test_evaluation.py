@@ -98,6 +98,10 @@ def test_bad_input_of_the_estimators():
         evaluation.split_kl(mu, mu[:4])
     with pytest.raises(ValueError, match="mu must have shape"):
         evaluation.active_units(mu[0])
+    with pytest.raises(ValueError, match="mu is NaN or infinite in 5 of 5 rows"):
+        evaluation.active_units(mu * math.nan)
+    with pytest.raises(ValueError, match="threshold must be a number of at least 0; got nan"):
+        evaluation.active_units(mu, math.nan)
 
 
 def test_rate_and_distortion_are_the_parts_of_the_elbo(small):

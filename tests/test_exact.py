@@ -11,7 +11,7 @@ import sklearn.decomposition
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from vae_tutorial import exact, models
+from vae_tutorial import exact, likelihoods, models
 from vae_tutorial.exact import BernoulliMixture, GridLatent, LinearGaussian, _ascent, grid_latent
 
 DOUBLE = torch.float64
@@ -815,6 +815,16 @@ HALF = torch.tensor([0.5, 0.5])
             r"one number for each z and x, \(401, 3\)",
         ),
         (lambda: exact.curved().split_kl(torch.zeros(3, 2), torch.zeros(3, 2)), r"must be \(3, 1\)"),
+        (lambda: exact.curved().log_prob(torch.zeros(3, 1)), r"x must have 2 numbers.*got \(3, 1\)"),
+        (lambda: exact.curved().elbo(*[torch.zeros(3, 1)] * 3), r"x must have 2 numbers.*got \(3, 1\)"),
+        (
+            lambda: GridLatent(models.MLPVAE(2, (4,)).decode, likelihoods.Bernoulli().log_prob, 2, 9).log_prob(
+                torch.full((1, 1, 28, 28), 255.0)
+            ),
+            r"x ranges from 255 to 255; pixels must lie in \[0, 1\]",
+        ),
+        (lambda: LinearGaussian.fit(torch.full((9, 4), math.nan), 2), "x has values that are NaN or infinite"),
+        (lambda: LinearGaussian.fit(torch.full((9, 4), math.inf), 2, 1.0), "x has values that are NaN or infinite"),
         (
             lambda: BernoulliMixture(HALF, torch.rand(3, 4)),
             r"weights must be \(K,\) and probs \(K, \*image_shape\); got \(2,\)",
@@ -848,3 +858,13 @@ def test_bad_input(call, message):
         return
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_arrays_of_numpy_and_other_dtypes():
+    x = (torch.rand(9, 4) < 0.5).float()
+    half = BernoulliMixture(HALF, torch.full((2, 4), 0.5))
+    for other in (x.double(), x.numpy(), x.double().numpy()):
+        assert torch.equal(half.log_prob(other), half.log_prob(x))
+    assert torch.equal(BernoulliMixture(HALF.double(), half.probs).log_prob(x), half.log_prob(x))
+    assert torch.equal(BernoulliMixture.fit(x.numpy(), 2).probs, BernoulliMixture.fit(x, 2).probs)
+    assert torch.equal(LinearGaussian.fit(x.numpy(), 2).W, LinearGaussian.fit(x, 2).W)

@@ -196,6 +196,21 @@ def test_16_bits_become_8(tmp_path, format_, capsys):
     assert "(1 of 16 bits, brought to 8, 1 grey, in three equal channels)" in colours
 
 
+@pytest.mark.parametrize("colours", [False, True])
+def test_12_bits_in_16_are_told(tmp_path, colours, capsys):
+    values = np.full((8, 8), 4095, dtype=np.uint16)
+    if colours:  # Pillow itself brings them to 8 bits
+        rows = b"".join(b"\0" + row.astype(">u2").repeat(3).tobytes() for row in values)
+        (tmp_path / "a.png").write_bytes(png(8, 8, 16, 2, rows))
+    else:
+        PIL.Image.fromarray(values).save(tmp_path / "a.png")
+    with pytest.warns(UserWarning, match=r"of 16 bits \(1\) reaches 8,192 of 65,535, .* by 16 for 12"):
+        assert only(tmp_path).unique().tolist() == [15 if colours else 16]
+    assert "1 of 16 bits, brought to 8, 1 of them nearly black" in capsys.readouterr().out
+    PIL.Image.fromarray(16 * values).save(tmp_path / "b.png")
+    assert only(tmp_path).shape == (2, 3, 8, 8)  # one that is not dark: the range is the whole one
+
+
 def test_colours_become_grey_by_their_brightness(tmp_path, capsys):
     save(tmp_path / "a.png", colour=GREEN)
     assert only(tmp_path, channels=1).unique().item() == round(0.587 * 255)  # of ITU-R recommendation 601
@@ -233,14 +248,14 @@ def test_of_an_animation_the_first_frame(tmp_path, capsys):
     assert "1 animated, first frame taken" in capsys.readouterr().out
 
 
-def png(width, height):
+def png(width, height, depth=8, colour=0, rows=b"\0"):
     """A small file that claims to be a picture of that size."""
 
     def part(name, content):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"\0")) + part(b"IEND", b"")
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
 
 
 @pytest.mark.parametrize("side", [20_000, 10_000])  # above twice what Pillow allows, which is its error; above it once

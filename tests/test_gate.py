@@ -62,6 +62,7 @@ def test_takes_what_people_have(model, grey, entrance):
         good.numpy(),
         good.numpy().astype(np.float64),
         good.numpy()[::-1],
+        np.ma.array(good),
         good.double(),
         good.half(),
         good.bool(),
@@ -100,6 +101,8 @@ def test_takes_what_people_have(model, grey, entrance):
         (lambda x: "mnist", TypeError, "a str; expected a tensor"),
         (lambda x: [x[0], x[0, :, :3]], ValueError, "parts have different shapes"),
         (lambda x: np.array(["a"]), TypeError, "NumPy array of <U1"),
+        (lambda x: np.ma.masked_equal(x.numpy(), 0), ValueError, r"masked values.*\.filled\(numpy\.nan\)"),
+        (lambda x: [*np.ma.masked_equal(x.numpy(), 0)], ValueError, "masked values"),
     ],
 )
 def test_refuses_the_rest_with_the_mend(model, grey, entrance, spoil, error, message):
@@ -119,6 +122,13 @@ def test_pictures_of_pil(model, grey):
         evaluation.encode(model, pictures[0].convert("RGBA"))
     with pytest.raises(ValueError, match=r"got \(1, 3, 6, 6\)"):
         evaluation.encode(model, pictures[0].convert("RGB"))
+    for kind, top in ((np.uint16, 65535), (np.int32, 65535), (np.float32, 1)):
+        deep = Image.fromarray((grey[0, 0].numpy() * (top / 255)).astype(kind))
+        with pytest.raises(TypeError, match="the largest possible value") as told:
+            evaluation.encode(model, deep)
+        mend = str(told.value).partition("convert it: ")[2].partition(", with")[0]
+        mended = eval(mend, {"np": np, "Image": Image, "picture": deep, "top": top})
+        assert torch.equal(evaluation.encode(model, mended)[0], evaluation.encode(model, pictures[0])[0])
 
 
 def test_bytes_of_0_and_1_are_not_nearly_black(grey):
@@ -423,6 +433,9 @@ def shown(images, **arguments):
         (torch.tensor([[[math.nan, 1.0]]]), "ranges from nan"),
         (torch.tensor([[[0.0, math.inf]]]), "to inf"),
         (torch.tensor([[[0, 1]]], dtype=torch.uint8), "only bytes of 0 and 1"),
+        (torch.rand(28, 28, 1), r"channels come first here: images\.permute\(2, 0, 1\)\[None\]"),
+        (torch.rand(28, 28, 4), r"channels come first here: images\[\.\.\., :3\]\.permute\(2, 0, 1\)\[None\]"),
+        (torch.rand(9, 1, 8, 8) - 0.5, r"ranges from -0.*pixels must lie in \[0, 1\].*undo a normalization"),
     ],
 )
 def test_a_grid_does_not_draw_other_ranges_black(images, message):
@@ -438,6 +451,11 @@ def test_a_grid_cuts_off_a_little_and_more_when_asked():
         shown(wide)
     with pytest.raises(ValueError, match="nan"):
         shown(torch.tensor([[[math.nan, 1.0]]]), clip=True)
+
+
+def test_a_curve_leaves_out_what_is_masked():
+    line = plotting.curves([1, 2, 3], {"elbo": np.ma.masked_equal([-3.0, -999.0, -1.0], -999)}).lines[0]
+    assert line.get_ydata().min() == -3
 
 
 def test_a_grid_draws_colours_on_white_paper():

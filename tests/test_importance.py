@@ -304,6 +304,10 @@ def test_more_bad_input(linear):
     model, x, _ = linear
     with pytest.raises(ValueError, match="repeats must be a whole number of at least 20; got 19"):
         importance.gradient_snr(model, x, 2, 19)
+    black = models.MLPVAE(2, (4,), image_shape=(1, 2, 3))
+    for use in (objectives.iwae_bound, importance.gradient_snr):
+        with pytest.raises(ValueError, match=r"x holds grey values, .*data\.binarize\(x\)"):
+            use(black, x, 2)
     points = models.Autoencoder(2, (4,), image_shape=(1, 2, 3))
     with pytest.raises(ValueError, match="model is an autoencoder, which has no q"):
         objectives.iwae_bound(points, x.float(), 2)

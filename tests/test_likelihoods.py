@@ -471,3 +471,21 @@ def test_mixture_bad_input():
             ValueError, match="parameters must have 15 channels for grey images, 50 for colours; got 45"
         ):
             use(torch.zeros(4, 45, 2, 2))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bytes_are_refused(name):
+    """x * 255 wrapped in uint8, so that an image had the probability of its negative."""
+    likelihood = likelihoods.get(name, (1, 2, 2))
+    parameters, x = torch.zeros(1, likelihood.outputs(1), 2, 2), torch.full((1, 1, 2, 2), 200, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"x has dtype torch\.uint8; .*images / 255|x ranges from 200.*by 255"):
+        likelihood.log_prob(x, parameters)
+    if likelihood.unit:
+        with pytest.raises(ValueError, match=r"x ranges from 200 to 200; pixels must lie in \[0, 1\]"):
+            likelihood.log_prob(x.float(), parameters)
+
+
+def test_what_is_no_likelihood():
+    for bad in (Gaussian, None, 3):
+        with pytest.raises(TypeError, match=r"likelihood must be a name or an object, such as Gaussian\(\); got"):
+            likelihoods.get(bad)

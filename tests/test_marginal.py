@@ -213,6 +213,7 @@ def test_a_refinement_that_diverges_falls_back_and_is_counted(small, monkeypatch
         ({"images": 2 * torch.ones(3, 1, 4, 4)}, "images ranges from 2 to 2"),
         ({"images": torch.full((3, 1, 4, 4), math.nan)}, "images ranges from nan"),
         ({"images": torch.zeros(3, 1, 4, 4, dtype=torch.uint8)}, "images has dtype torch.uint8"),
+        ({"images": torch.full((3, 1, 4, 4), 0.5)}, r"images holds grey values, .*: data\.binarize\(images\)"),
         ({"images": torch.zeros(3, 1, 4, 4, device="meta")}, "images is on meta, the model on cpu"),
         ({"images": torch.zeros(3, 1, 5, 4)}, "images must have shape"),
         ({"proposal": "best"}, "proposal must be 'encoder', 'refined' or a callable; got 'best'"),
@@ -265,3 +266,21 @@ def test_weights_that_are_nan(part, message):
         for measure in (evaluation.log_marginal_grid, evaluation.log_marginal_annealed):
             with pytest.raises(ValueError, match=message):
                 measure(model, x)
+
+
+WITNESSES = (evaluation.log_marginal, evaluation.log_marginal_grid, evaluation.log_marginal_annealed, evaluation.refine)
+
+
+@pytest.mark.parametrize("measure", WITNESSES)
+def test_an_autoencoder_has_no_log_p(measure):
+    points = models.Autoencoder(2, (4,), image_shape=(1, 4, 4))
+    with pytest.raises(ValueError, match="model is an autoencoder, which has no prior and so no log p"):
+        measure(points, torch.zeros(2, 1, 4, 4))
+
+
+def test_grey_values_have_no_log_p_of_black_and_white(small):
+    model, x = small
+    for measure in WITNESSES[:3]:
+        with pytest.raises(ValueError, match="images holds grey values"):
+            measure(model, x[:2] / 2)
+    evaluation.refine(model, x[:2] / 2, steps=1)  # of the ELBO, which may be an expectation over draws from the grey

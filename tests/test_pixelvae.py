@@ -193,3 +193,16 @@ def test_a_saved_one_opens_in_a_process_that_has_not_heard_of_it(tmp_path):
     code = f"from vae_tutorial import models; print(type(models.load({str(file)!r})).__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "PixelVAE"
+
+
+def test_grey_values_are_refused(tiny):
+    """As neighbours they would be seen."""
+    model, x = tiny
+    for use in (
+        objectives.elbo,
+        lambda model, grey: training.fit(model, grey, epochs=1),
+        lambda model, grey: training.fit(model, x, epochs=1, test=grey),
+        evaluation.log_marginal,
+    ):
+        with pytest.raises(ValueError, match=r"holds grey values, .*data\.binarize"):
+            use(model, x[:2] / 2)

@@ -64,8 +64,11 @@ class Source:
     def _images(self, x):
         if x.ndim not in (3, 4) or 0 in x.shape:
             raise ValueError(f"x must be (N, H, W), (N, C, H, W), (N, H, W, 3) or (N, D); got {x.shape}")
-        if x.ndim == 3 and x.shape[2] in (3, 4) and x.shape[1] > 8:
-            raise ValueError(f"x has shape {x.shape}, as a single picture in colour; several are (N, H, W, 3)")
+        n, height, width = x.shape[:3]
+        last = (width in (1, 3, 4) and n == height > width) or (width in (3, 4) and height > 8)
+        if x.ndim == 3 and (last or n == 3):
+            mend = "; three grey ones: x[:, None]" if n == 3 else ""
+            raise ValueError(f"x has shape {x.shape}, as a single picture; several are (N, H, W) or (N, H, W, 3){mend}")
         if x.ndim == 3:
             self._steps.append("an axis for the single channel was put in")
         elif x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
@@ -74,12 +77,15 @@ class Source:
         elif x.shape[1] not in (1, 3):
             mend = "; leave out the transparency: x[..., :3]" if x.shape[3] == 4 else ""
             raise ValueError(f"x must have 1 or 3 channels, as (N, C, H, W) or (N, H, W, 3); got {x.shape}{mend}")
+        low, high = (0, 0) if x.dtype.kind == "f" else (x.min(), x.max())
+        if x.dtype.kind in "iu" and low >= 0 and high == 1:
+            raise ValueError(
+                f"x holds {x.dtype} of 0 and 1 alone, nearly black as levels of 255; if 1 is white, pass floating "
+                "values: x.astype(np.float32), of torch x.float()"
+            )
         if x.dtype.kind in "iu" and x.dtype != np.uint8:
-            low, high = x.min(), x.max()
             mend = "x.astype(np.uint8)" if low >= 0 and high <= 255 else "bring them to [0, 1], as floating values"
             raise ValueError(f"x holds {x.dtype} from {low} to {high}; pixels are uint8, or floating in [0, 1]: {mend}")
-        if x.dtype == np.uint8:
-            _checks.grey_levels(torch.tensor(x.max()), "x")
         if x.dtype.kind == "f":
             if np.isnan(x.min()):
                 bad = np.flatnonzero(np.isnan(x).reshape(len(x), -1).any(1))
@@ -137,7 +143,7 @@ def _array(x):
     if isinstance(x, np.ndarray) and x.dtype.kind not in "iufb":
         mend = f". Text and categories are no numbers: {_ONE_HOT}" if x.dtype.kind in "OSUV" else ""
         raise TypeError(f"x is an array of {x.dtype}; expected numbers{mend}")
-    if not isinstance(x, np.ndarray):
+    if not isinstance(x, np.ndarray) or np.ma.isMaskedArray(x):
         x = _checks.tensor(x, "x").detach().cpu()
         x = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).numpy()
     return x, None
@@ -155,6 +161,8 @@ def _labels(labels, count):
     if labels is None:
         return [0] * count, []
     found = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    if np.ma.is_masked(labels):
+        raise ValueError(f"labels has {np.ma.count_masked(labels):,} masked values; fill them in: labels.filled(value)")
     if found.shape != (count,):
         raise ValueError(f"labels must be ({count},), one for each row of x; got {found.shape}")
     if found.dtype.kind == "f" and (np.isfinite(found) & (found == np.round(found))).all():

@@ -60,7 +60,7 @@ def tensor(x, name="x"):
     """Return a tensor, NumPy array, picture of PIL, ``data.Images``, or a list of such, as one tensor.
 
     A picture becomes ``(1, C, H, W)``, a list of pictures ``(N, C, H, W)``. Raises TypeError for anything else, and
-    says what is accepted, and ValueError for a list whose parts have different shapes.
+    says what is accepted, ValueError for masked values and for a list whose parts have different shapes.
     """
     if isinstance(x, torch.Tensor):
         return x
@@ -73,20 +73,20 @@ def tensor(x, name="x"):
     if isinstance(x, np.ndarray | np.generic):
         if not (np.issubdtype(x.dtype, np.number) or x.dtype == np.bool_):
             raise TypeError(f"{name} is a NumPy array of {x.dtype}; expected numbers")
+        if np.ma.is_masked(x):
+            raise ValueError(
+                f"{name} has {np.ma.count_masked(x):,} masked values, and what is under a mask is no data. For impute "
+                f"make them NaN, {name}.filled(numpy.nan); elsewhere fill them in, or leave out their rows"
+            )
         return torch.from_numpy(np.array(x))  # a copy: arrays may be read-only or have negative strides
     if isinstance(getattr(x, "images", None), torch.Tensor):  # what data.load returns
         return x.images
     if hasattr(x, "getbands"):
         return _picture(x, name).unsqueeze(0)
     if isinstance(x, DataLoader):
-        raise TypeError(
-            f"{name} is a DataLoader; batches are made here. Pass all images as one tensor: "
-            "torch.cat([batch[0] for batch in loader])"
-        )
+        raise TypeError(f"{name} is a DataLoader; pass one tensor: torch.cat([batch[0] for batch in loader])")
     if isinstance(x, Dataset):
-        raise TypeError(
-            f"{name} is a {type(x).__name__}; pass its images as one tensor: torch.stack([item[0] for item in dataset])"
-        )
+        raise TypeError(f"{name} is a {type(x).__name__}; pass one tensor: torch.stack([item[0] for item in dataset])")
     if isinstance(x, list | tuple) and len(x):
         return _stacked(x, name)
     what = f"an empty {type(x).__name__}" if isinstance(x, list | tuple) else f"a {type(x).__name__}"
@@ -197,6 +197,8 @@ def images(x, model=None, name="x", *, keep_bytes=False, divide=False):
     unit_interval(x, name)
     if x.numel() and 0 < x.max() <= 1 / 255 + 1e-6:
         raise ValueError(f"the brightest pixel of {name} is {x.max():.5f} of 1; was it divided by 255 twice?")
+    if not divide and model is not None and getattr(model.likelihood, "sees_pixels", False):
+        model.likelihood.check(x, name)
     return x if like is None or not like.is_floating_point() else x.to(like.dtype)
 
 

@@ -71,6 +71,7 @@ class Source:
                 if images:
                     yield np.stack([pixels for pixels, *_ in images]), [digest for _, digest, _ in images]
         self._expect(self.files)
+        self._warn_if_dark()
         folders = [name.partition("/")[0] if "/" in name else "." for name in self.files]
         number = {folder: n for n, folder in enumerate(sorted({*folders}))}
         self.classes, self.labels = [] if [*number] == ["."] else [*number], [number[folder] for folder in folders]
@@ -81,6 +82,17 @@ class Source:
         size = " x ".join(map(str, self.shape))
         what = "image" if len(self.files) == 1 else "images"
         return f"{len(self.files):,} {what} of {size} ({done or 'none had to be changed'}){self._losses()}"
+
+    def _warn_if_dark(self):
+        """Warn where no picture of 16 bits uses more than an eighth of them."""
+        count = self._notes[_pictures.DEEP]
+        if count and self._notes[_pictures.DARK] == count:
+            warnings.warn(
+                f"{self.root}: no value of its pictures of 16 bits ({count:,}) reaches 8,192 of 65,535, as where 12 "
+                "bits are kept in 16; they come out nearly black. Multiply the values by 16 for 12 bits, by 64 for 10",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _expect(self, files):
         if not files:

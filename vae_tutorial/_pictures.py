@@ -12,12 +12,15 @@ NOTES = (
     TURNED := "turned upright by EXIF",
     ON_WHITE := "transparent, put on white",
     DEEP := "of 16 bits, brought to 8",
+    DARK := "of them nearly black",
     INKS := "in CMYK, without its colour profile",
     GREY := "grey, in three equal channels",
     COLOURS := "in colour, made grey",
     FIRST := "animated, first frame taken",
 )
+_LEAST = 32  # of 255, which some pixel of 16 bits should reach: 13 bits in 16 do not
 _OVERSIZE = 3  # times the wanted size, to which a JPEG may be reduced while it is decoded: faster, and no worse to see
+_DEEP = (";16L", ";16B", ";16N")  # how Pillow names what it brings to 8 bits itself, such as "RGB;16B"
 _ORIENTATION = 0x0112  # EXIF's tag
 # EPS is a program, which a file from anywhere must not run; of the others Pillow knows no more than the name.
 _NEVER = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
@@ -40,7 +43,8 @@ def read(file, shape):
         picture = Image.open(file, formats=formats())
     except Image.DecompressionBombError:
         raise LeftOut("too large") from None
-    notes, size, kind = set(), picture.size, picture.format
+    size, kind = picture.size, picture.format
+    notes = {DEEP} if any(mark in str(picture.tile) for mark in _DEEP) else set()
     if getattr(picture, "is_animated", False) and kind != "MPO":  # a telephone's MPO is one photograph with extras
         notes.add(FIRST)
         picture.seek(0)
@@ -57,6 +61,8 @@ def read(file, shape):
         picture = Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
     if picture.mode in ("I", "F"):
         raise LeftOut("of numbers without a known range")
+    if DEEP in notes and np.asarray(picture.convert("RGB")).max() < _LEAST:
+        notes.add(DARK)
     notes |= _kind(picture.mode, channels)
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         notes.add(ON_WHITE)

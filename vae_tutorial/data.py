@@ -38,6 +38,12 @@ __all__ = [
 
 NAMES = (*_download.FOLDERS, "digits")
 SPLITS = ("train", "test")
+FASHION = {  # the SHA-256 of Fashion-MNIST's files, unpacked; their sizes are MNIST's
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
 _told = set()  # data sets for which the stand-in was announced in this process: once, not in every cell
 
 
@@ -135,8 +141,8 @@ def from_arrays(
     ``split``, ``seed``, ``cache``: as in :func:`from_folder`, by the values of a row; a cache is for bytes alone.
 
     Warns (:class:`ColumnWarning`) of columns that are constant, or too finely spaced for float32. Raises TypeError for
-    what is no number, such as categories; ValueError for NaN (named by rows and columns), whole numbers that are not
-    bytes, other shapes, and where all rows fall to one side; DataError for a cache, as :func:`from_folder` does.
+    what is no number, such as categories; ValueError for NaN (named by rows and columns), masked values, whole numbers
+    that are not bytes, other shapes, a single picture, and where all rows fall to one side; DataError for a cache.
     """
     source = _arrays.Source(x, labels)
     for odd in source.warnings:
@@ -211,14 +217,11 @@ def _torchvision_class(name):
 
 
 def _read(name, split, root):
-    dataset = _torchvision_class(name)
-    prefix = "train" if split == "train" else "t10k"
     try:
-        if name == "mnist":
-            for file in _download.raw_files(name, root):
-                if file.name.startswith(prefix):
-                    _check_contents(root, file)
-        read = dataset(root, train=split == "train", download=False)
+        for file in _download.raw_files(name, root):
+            if file.name.startswith("train" if split == "train" else "t10k"):
+                _check_contents(name, root, file)
+        read = _torchvision_class(name)(root, train=split == "train", download=False)
     except PermissionError as error:
         raise DataError(f"the files of {name!r} in {root} cannot be read ({error})") from error
     except DataError:
@@ -233,12 +236,11 @@ def _read(name, split, root):
     return images, labels.long()
 
 
-def _check_contents(root, file):
-    # A file of the official size must have the official contents. A smaller one may be a user's own subset:
-    # its format is checked when it is read.
-    size, digest = _download.OFFICIAL[file.name]
+def _check_contents(name, root, file):
+    size, digest = _download.OFFICIAL[file.name]  # a file of another size may be a user's own subset
+    digest = FASHION[file.name] if name == "fashion" else digest
     if file.stat().st_size == size and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-        raise _damaged("mnist", root, f"{file.name} does not have the official SHA-256")
+        raise _damaged(name, root, f"{file.name} does not have the official SHA-256")
 
 
 def _damaged(name, root, what):
@@ -253,8 +255,7 @@ def _digits(split):
     bunch = load_digits()
     small = torch.from_numpy(bunch.images).float().unsqueeze(1) / bunch.images.max()
     large = F.pad(F.interpolate(small, size=20, mode="bicubic").clamp(0, 1), (4, 4, 4, 4))
-    chosen = torch.arange(len(large)) % 5 == 4  # every fifth is a test image
-    chosen = chosen if split == "test" else ~chosen
+    chosen = (torch.arange(len(large)) % 5 == 4) == (split == "test")  # every fifth is a test image
     return (large * 255).round().to(torch.uint8)[chosen], torch.from_numpy(bunch.target).long()[chosen]
 
 

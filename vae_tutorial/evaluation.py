@@ -134,12 +134,16 @@ def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
     """Return which latent units are in use, ``(Z,)`` of bool: those whose posterior mean varies over the images.
 
     A unit is active where Var_x(E_q[z_j | x]) > ``threshold``. ``mu``: ``(N, Z)``, N >= 2, as :func:`encode` gives.
+    Raises ValueError for other shapes, and for NaN and infinity.
     Source: Burda, Grosse and Salakhutdinov (2016), section 5.2.
     """
     mu = _checks.tensor(mu, "mu")
     if mu.ndim != 2 or len(mu) < 2:
         raise ValueError(f"mu must have shape (N, Z) with N >= 2; got {tuple(mu.shape)}")
-    return mu.var(0) > threshold
+    wrong = int(mu.isfinite().all(1).logical_not().sum())
+    if wrong:
+        raise ValueError(f"mu is NaN or infinite in {wrong} of {len(mu)} rows: are the encoder's weights nan?")
+    return mu.var(0) > _checks.amount("threshold", threshold)
 
 
 @torch.no_grad()

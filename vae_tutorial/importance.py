@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vae_tutorial import _checks, _modes
+from vae_tutorial.likelihoods._kinds import refuse_grey
 from vae_tutorial.models import VAE, Autoencoder, reparameterize
 
 __all__ = ["GradientSNR", "gradient_snr", "iwae_bound"]
@@ -28,7 +29,8 @@ def iwae_bound(
     """Return for each image the log of the mean of ``samples`` importance weights, ``(B,)``, nats, differentiable.
 
     The weights are p(x, z) / q(z | x) with z ~ q(z | x). Its expectation is at most log p(x), rises with samples, and
-    for one sample is the ELBO, here with a sampled KL. ``x``: ``(B, C, H, W)`` in [0, 1].
+    for one sample is the ELBO, here with a sampled KL. ``x``: ``(B, C, H, W)`` in [0, 1], and black and white for a
+    Bernoulli likelihood.
     ``gradient``: of the encoder. "plain" is the bound's own; "dreg", doubly reparameterized, has the same expectation
     and less noise: each draw's slope d log w / dz counts with the square of its share of the weights, and the density
     of q moves with z alone. The value and the decoder's gradient are the same for both.
@@ -38,7 +40,7 @@ def iwae_bound(
     unknown gradient and for an autoencoder.
     Sources: Burda, Grosse and Salakhutdinov (2016), equation 8; Tucker et al. (2019), equation 8, for "dreg".
     """
-    return bound(model, _checks.images(x, model), samples, generator, gradient)
+    return bound(model, _checked(x, model), samples, generator, gradient)
 
 
 def bound(model, x, samples, generator=None, gradient="plain") -> Tensor:
@@ -46,8 +48,6 @@ def bound(model, x, samples, generator=None, gradient="plain") -> Tensor:
     samples = _checks.whole("samples", samples)
     if gradient not in ("plain", "dreg"):
         raise ValueError(f"gradient must be 'plain' or 'dreg'; got {gradient!r}")
-    if isinstance(model, Autoencoder):
-        raise ValueError("model is an autoencoder, which has no q(z | x) to draw from and no bound; give a VAE")
     mu, logvar = model.encode(x)
     z = reparameterize(mu, logvar, samples, generator)  # (S, B, Z)
     scored = (mu.detach(), logvar.detach()) if gradient == "dreg" else (mu, logvar)
@@ -62,6 +62,15 @@ def bound(model, x, samples, generator=None, gradient="plain") -> Tensor:
         share = log_w.detach().softmax(0).unsqueeze(-1)  # (S, B, 1)
         z.register_hook(lambda slope: share * slope)
     return log_w.logsumexp(0) - math.log(samples)
+
+
+def _checked(x, model):
+    if isinstance(model, Autoencoder):
+        raise ValueError("model is an autoencoder, which has no q(z | x) to draw from and no bound; give a VAE")
+    x = _checks.images(x, model)
+    if getattr(model.likelihood, "binary", False):
+        refuse_grey(x, "x")
+    return x
 
 
 def _log_weights(model, x, z, mu, logvar):
@@ -101,7 +110,7 @@ def gradient_snr(
     Raises ValueError where no weight of ``model.encoder`` has a gradient, and as :func:`iwae_bound` does.
     Sources: Rainforth et al. (2018), section 3; Tucker et al. (2019), section 4.
     """
-    x, repeats = _checks.images(x, model), _checks.whole("repeats", repeats, 2 * _BLOCKS)
+    x, repeats = _checked(x, model), _checks.whole("repeats", repeats, 2 * _BLOCKS)
     weights = [p for p in model.encoder.parameters() if p.requires_grad]
     if not weights:
         raise ValueError("model.encoder has no weight with a gradient: call model.encoder.requires_grad_()")

@@ -56,8 +56,8 @@ def impute(
     moves to the mean and covariance of its weighted draws (to which the encoder's variance is added, so that it is
     rather too wide), and missing values to their expectation. One draw in ten is from the prior. The ``samples``
     of the last round are the answer; ``draws`` rows are drawn from them by weight.
-    Raises ValueError for a model of images, for wrong shapes, a row in which nothing is observed, and for observed
-    values that are not finite.
+    Raises ValueError for a model of images, for wrong shapes, a row in which nothing is observed, observed values
+    that are not finite, and masked arrays (give ``x.filled(numpy.nan)``).
     Sources: Rezende, Mohamed and Wierstra (2014), appendix F, and Mattei and Frellsen (2018), section 3, who fill in by
     Markov chains; Mattei and Frellsen (2019), MIWAE, for self-normalized importance sampling.
     """

@@ -86,7 +86,7 @@ def landmarks(images, test=None) -> Landmarks:
 
     "Untrained" is a likelihood whose parameters are all 0, nearly what a new decoder gives: the first loss without its
     KL. Probabilities are smoothed by half a count for each outcome. Raises TypeError and ValueError for fewer than two
-    images, NaN, values outside [0, 1], other shapes, and constant columns of a table.
+    images, NaN, masked values, values outside [0, 1], other shapes, and constant columns of a table.
     Source: Krichevsky and Trofimov (1981) for the half.
     """
     fit, count = _taken(images, "images")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vae_tutorial import _checks, _saved, models, networks
 from vae_tutorial.likelihoods._base import Likelihood, uniform
+from vae_tutorial.likelihoods._kinds import refuse_grey
 
 __all__ = ["AutoregressiveBernoulli", "PixelVAE"]
 
@@ -31,6 +32,7 @@ class AutoregressiveBernoulli(Likelihood):
     """
 
     binary = True
+    sees_pixels = True  # grey ones, too, which a decoder does not
 
     def __init__(self, features: int = 32, reach: int = 3):
         super().__init__()
@@ -42,6 +44,10 @@ class AutoregressiveBernoulli(Likelihood):
 
     def extra_repr(self):
         return f"features={self.channels}, reach={self.reach}"
+
+    def check(self, x, name):
+        """Raise ValueError for floating images that are not zeros and ones."""
+        refuse_grey(x, name)
 
     def pixel_log_prob(self, x, parameters):
         """Return log p(x_i | x_<i, z) of each pixel, ``(..., 1, H, W)``, nats: at most 0. ``x``: zeros and ones.

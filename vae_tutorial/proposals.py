@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vae_tutorial import _checks, _modes
 from vae_tutorial.likelihoods import Bernoulli
-from vae_tutorial.models import VAE
+from vae_tutorial.likelihoods._kinds import refuse_grey
+from vae_tutorial.models import VAE, Autoencoder
 
 __all__ = ["Mixture", "Refined", "refine"]
 
@@ -57,7 +58,7 @@ def refine(
     ``images``: ``(B, C, H, W)``. Raises ValueError for unusable arguments and for weights that are nan.
     Source: Cremer, Li and Duvenaud (2018), who measure the amortization gap by it.
     """
-    images = check_arguments(model, images, 1, generator)
+    images = check_arguments(model, images, 1, generator, grey=True)
     check_steps(steps)
     if covariance not in ("diagonal", "full"):
         raise ValueError(f"covariance must be 'diagonal' or 'full'; got {covariance!r}")
@@ -248,11 +249,15 @@ def check_steps(steps):
         raise ValueError(f"steps must be a whole number of at least 0; got {steps!r}")
 
 
-def check_arguments(model, images, samples, generator, name="samples"):
+def check_arguments(model, images, samples, generator, name="samples", grey=False):
     """Return the images as a tensor. Raises ValueError or TypeError for what no estimate of log p(x) can use."""
     if not (isinstance(samples, int) and samples >= 1):
         raise ValueError(f"{name} must be a whole number of at least 1; got {samples!r}")
+    if isinstance(model, Autoencoder):
+        raise ValueError("model is an autoencoder, which has no prior and so no log p(x); give a VAE")
     images = _checks.images(images, model, "images")
+    if not grey and getattr(model.likelihood, "binary", False):
+        refuse_grey(images, "images")
     device = next(model.parameters()).device
     if generator is not None and generator.device.type != device.type:
         raise ValueError(f"generator is on {generator.device}, the model on {device}: use torch.Generator('{device}')")

@@ -152,14 +152,24 @@ def trained(what):
     return pretrained.load(what) if what in pretrained.names() else models.load(path(what))
 
 
-def new_file(option, found, kinds, overwrite):
-    """Return the path of a file to write, before the work for it begins. Raises ValueError where it cannot be one."""
-    if found.suffix.lower() not in kinds:
+def kind(file):
+    """Return the suffix that says of what kind a file is, in small letters."""
+    return file.suffix.lower()
+
+
+def new_file(option, found, kinds, overwrite, **others):
+    """Return the path of a file to write, before the work for it begins. Raises ValueError where it cannot be one.
+
+    ``others``: by their options, the command's other files, None where not given, of which it must be none.
+    """
+    if kind(found) not in kinds:
         raise ValueError(f"{option} must end in {' or '.join(kinds)}; got {str(found)!r}")
     if not found.parent.is_dir():
         raise ValueError(f"{option} must lie in a folder that exists; got {str(found)!r}")
     if found.exists() and not found.is_file():
         raise ValueError(f"{option} must be an ordinary file; got {str(found)!r}")
+    for other in (name for name, file in others.items() if file and os.path.realpath(file) == os.path.realpath(found)):
+        raise ValueError(f"{option} and --{other} are the same file, {str(found)!r}; give each its own")
     if found.exists() and not overwrite:
         raise ValueError(f"{found} exists already; give another name, or --overwrite to replace it")
     if not os.access(found.parent, os.W_OK):

@@ -38,7 +38,12 @@ def describe(p):
     """Add the options that say how a training reads images or a table of the reader's own."""
     p.add_argument("--size", type=int, help="of --images: the height and width that they get (default: 64)")
     p.add_argument("--grey", action="store_true", help="of --images: one channel; colours become grey")
-    p.add_argument("--cache", metavar="FILE", help="of --images: decode them once into this file, and train from there")
+    p.add_argument(
+        "--cache",
+        type=_options.path,
+        metavar="FILE",
+        help="of --images: decode them once into this file, and train from there",
+    )
     p.add_argument("--split", type=float, help="of --images and --table: the share to test on (default: 0.1)")
 
 

@@ -46,9 +46,10 @@ def _from_csv(path):
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file)
             _check_names(path, names := next(lines, []))
-            if len(next(lines, [])) > len(names):  # pandas would take the first column for names of rows
+            first = next((row for row in lines if len(row) > 1 or "".join(row).strip()), [])  # pandas skips blank lines
+            if len(first) > len(names):
                 raise ValueError(f"the rows of {path} are longer than its first, which must name all columns")
-        frame = pd.read_csv(path, encoding="utf-8-sig", low_memory=False)
+        frame = pd.read_csv(path, encoding="utf-8-sig", low_memory=False, index_col=False)
     except (pd.errors.ParserError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read as CSV in UTF-8 ({str(error).strip()})") from None
     return frame
@@ -102,7 +103,8 @@ def _is_number(text):
 
 def write(path: Path, columns: dict) -> None:
     """Write columns, a mapping from names to values, as CSV in UTF-8, atomically."""
-    _files.write(path, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n").encode())
+    text = pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+    _files.write(path, text.encode(errors="backslashreplace"))  # names of files may be no text
 
 
 def write_arrays(path: Path, **arrays: Any) -> None:

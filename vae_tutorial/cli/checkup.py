@@ -3,7 +3,9 @@
 import contextlib
 import sys
 
-from vae_tutorial.cli._options import path, seed
+from vae_tutorial.cli._options import describe_result, new_file, path, seed
+
+_KINDS = (".png", ".pdf", ".svg", ".jpg")
 
 
 def describe(p):
@@ -17,7 +19,7 @@ def describe(p):
         'without what is below if __name__ == "__main__"',
     )
     p.add_argument("--json", action="store_true", help="print the report as JSON")
-    p.add_argument("--picture", type=path, help="write the report as a picture to this file, such as report.png")
+    describe_result(p, "--picture", _KINDS, "the report as a picture")
     p.add_argument("--seed", type=seed, default=0, help="of weights and noise (default: %(default)s)")
 
 
@@ -25,6 +27,8 @@ def run(arguments) -> int:
     """Print the report; return 1 where a fault was found, else 0."""
     from vae_tutorial.checkup import examine_file
 
+    if arguments.picture:
+        new_file("--picture", arguments.picture, _KINDS, arguments.overwrite)
     with contextlib.redirect_stdout(sys.stderr):  # what the script prints is no part of the report
         report = examine_file(arguments.file, seed=arguments.seed)
     print(report.to_json() if arguments.json else report)

@@ -23,7 +23,7 @@ def run(arguments) -> int:
     to = _options.new_file("--to", arguments.to, (".npz", ".png"), arguments.overwrite)
     size = _checks.whole("--batch-size", arguments.batch_size)
     images = compress.read(arguments.file, model, batch_size=size)
-    if to.suffix == ".npz":
+    if _options.kind(to) == ".npz":
         _tables.write_arrays(to, images=images)
     else:
         _sheet.write(to, _own.between_0_and_1(images[:_MOST], model))

@@ -17,13 +17,13 @@ def describe(p):
 def run(arguments) -> int:
     """Encode everything and write the codes; return 0."""
     model = _options.trained(arguments.what)
-    to = _options.new_file("--to", arguments.to, (".csv", ".npz"), arguments.overwrite)
+    to = _options.new_file("--to", arguments.to, (".csv", ".npz"), arguments.overwrite, table=arguments.table)
     found = _own.to_measure(arguments, model)
     codes = [_code(model, _own.between_0_and_1(x, model)) for x in _own.batches(found.test, "batch")]
     names = ("z",) if isinstance(model, Autoencoder) else ("mu", "logvar")
     columns = dict(zip(names, map(torch.cat, zip(*codes, strict=True)), strict=True))
     name, which = ("file", found.train.files) if found.train.files else ("row", range(len(found.test)))
-    if to.suffix == ".npz":
+    if _options.kind(to) == ".npz":
         _tables.write_arrays(to, **{f"{name}s": list(which)}, **columns)
     else:
         each = {f"{part}_{j}": v for part, values in columns.items() for j, v in enumerate(values.T.numpy())}

@@ -20,16 +20,15 @@ def run(arguments) -> int:
     count = _checks.whole("--n", arguments.n)
     model = _options.trained(arguments.what)
     is_table = len(model.image_shape) == 1
-    to = _options.new_file(
-        "--to", arguments.to, (".csv", ".npz") if is_table else (".png", ".npz"), arguments.overwrite
-    )
+    kinds = (".csv", ".npz") if is_table else (".png", ".npz")
+    to = _options.new_file("--to", arguments.to, kinds, arguments.overwrite, table=arguments.table)
     found = _own.to_measure(arguments, model)
     chosen = _own.spread(len(found.test), count)
     originals = _own.between_0_and_1(found.test[chosen], model)
     made = torch.cat([_own.reconstructed(model, x) for x in _own.batches(originals, "batch")])
-    if to.suffix == ".png":
+    if _options.kind(to) == ".png":
         _sheet.write(to, _sheet.in_turn(originals, made))
-    elif to.suffix == ".csv":
+    elif _options.kind(to) == ".csv":
         _tables.write(to, dict(zip(_own.columns_of(model), made.T.numpy(), strict=True)))
     else:
         which = {"rows": chosen}

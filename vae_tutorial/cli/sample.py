@@ -32,15 +32,15 @@ def run(arguments) -> int:
         raise ValueError(f"{arguments.what} is an autoencoder: it has no prior to draw from (chapter 7)")
     kinds = KINDS[1:] if len(model.image_shape) == 1 else KINDS[:2]
     to = _options.new_file("--to", arguments.to, kinds, arguments.overwrite)
-    if to.suffix == ".png" and count > MOST:
+    if _options.kind(to) == ".png" and count > MOST:
         raise ValueError(f"--n must be at most {MOST:,} for a picture, and can be any number for .npz; got {count:,}")
     generator = torch.Generator().manual_seed(arguments.seed)
     sizes = [min(_AT_ONCE, count - first) for first in range(0, count, _AT_ONCE)]
     draw = _own.prior_means if arguments.mean else type(model).sample
     drawn = torch.cat([draw(model, size, generator) for size in _bars.bar(sizes, "batch")])
-    if to.suffix == ".png":
+    if _options.kind(to) == ".png":
         _sheet.write(to, drawn, max(_sheet.COLUMNS, math.isqrt(count - 1) + 1))
-    elif to.suffix == ".csv":
+    elif _options.kind(to) == ".csv":
         _tables.write(to, dict(zip(_own.columns_of(model), drawn.T.numpy(), strict=True)))
     else:
         _tables.write_arrays(to, x=drawn)

@@ -120,10 +120,12 @@ def _check(arguments):
     _own.check(arguments)
     model_name(arguments)
     if arguments.out is not None:
-        new_file("--out", arguments.out, (".safetensors",), arguments.overwrite)
+        others = {"cache": arguments.cache, "checkpoint": arguments.checkpoint}
+        new_file("--out", arguments.out, (".safetensors",), arguments.overwrite, **others)
         _saved.check_place(arguments.out)
         if arguments.table is None:
-            new_file("the picture beside --out", arguments.out.with_suffix(".png"), (".png",), arguments.overwrite)
+            picture = arguments.out.with_suffix(".png")
+            new_file("the picture beside --out", picture, (".png",), arguments.overwrite, **others)
 
 
 def _beta(arguments):

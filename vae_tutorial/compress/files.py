@@ -82,12 +82,14 @@ def write(
     1/255. ``model``: a ``VAE``, ``MLPVAE`` or ``ConvVAE`` with likelihood "bernoulli" or "discretized_logistic".
     ``precision``: bits of each latent, at most 14. ``batch_size``: images that the networks see at once; the file is
     the same for every one, and on every machine. Returns :class:`Written`. The file is written whole or not at all.
-    Raises ValueError for images or a path that do not fit, CompressError for a model that cannot be coded and where the
-    file cannot be written. Source: Townsend, Bird and Barber (2019).
+    A compressed file that is there is replaced, another file is not.
+    Raises ValueError for images or a path that do not fit, CompressError for a model that cannot be coded, for another
+    file that is there, and where the file cannot be written. Source: Townsend, Bird and Barber (2019).
     """
     path = _checks.path("path", path)
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"path must be the path of a file in a folder that exists; got {str(path)!r}")
+    _check_replaceable(path)
     precision, batch_size = _checks.whole("precision", precision), _checks.whole("batch_size", batch_size)
     if precision > 14:
         raise ValueError(f"precision must be at most 14 bits; got {precision}")
@@ -135,6 +137,23 @@ def read(path: str | os.PathLike, model: nn.Module, *, batch_size: int = 100) ->
         raise CompressError(f"{path} decodes to pixels with another checksum than those written; nothing was returned")
     pixels = torch.from_numpy(x)
     return pixels if were_bytes else pixels.float() / (1 if coding.binary else 255)
+
+
+def _check_replaceable(path):
+    """Raise ValueError for a device or a pipe, and CompressError for a file that is there and not of :func:`write`."""
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise ValueError(f"path must be the path of an ordinary file; got {str(path)!r}")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_MAGIC))
+    except OSError as error:
+        raise CompressError(f"cannot read {path} ({error})") from error
+    if start not in (b"", _MAGIC):
+        raise CompressError(
+            f"{path} is not a file of vae_tutorial.compress. It is not overwritten: delete it, or give another name"
+        )
 
 
 def _opened(path, content):

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vae_tutorial import _checks
+
 __all__ = ["BernoulliMixture"]
 
 
@@ -18,7 +20,7 @@ class BernoulliMixture:
     """p(x) = sum_k weight_k prod_i Bernoulli(x_i; probs_ki): black-and-white images of K kinds, z = k the kind.
 
     ``weights``: ``(K,)``, a distribution; ``probs``: ``(K, *image_shape)``, above 0 and below 1. ``x`` is
-    ``(N, *image_shape)``, floating zeros and ones. Raises ValueError for anything else.
+    ``(N, *image_shape)``, floating zeros and ones, of any dtype. Raises ValueError for anything else.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, section 9.3.3.
     """
 
@@ -32,7 +34,7 @@ class BernoulliMixture:
             raise ValueError(f"weights must be at least 0 and sum to 1; got sum {weights.sum().item()}")
         if not ((probs > 0) & (probs < 1)).all():
             raise ValueError(f"probs must lie above 0 and below 1; got {probs.min().item()} to {probs.max().item()}")
-        self.weights, self.probs = weights, probs
+        self.weights, self.probs = weights.to(probs), probs
 
     @classmethod
     def fit(
@@ -57,6 +59,7 @@ class BernoulliMixture:
         Raises ValueError for unusable arguments.
         Source: Dempster, Laird and Rubin (1977); Bishop (2006), equations 9.56 to 9.60.
         """
+        x = _checks.tensor(x)
         _check_binary(x, x.shape[1:])
         if not (isinstance(components, int) and components >= 1):
             raise ValueError(f"components must be a whole number of at least 1; got {components}")
@@ -87,8 +90,9 @@ class BernoulliMixture:
 
     def log_joint(self, x: Tensor) -> Tensor:
         """Return log p(x, z = k) for each component, ``(N, K)``."""
+        x = _checks.tensor(x)
         _check_binary(x, self.probs.shape[1:])
-        return self._log_joint(x.flatten(1))
+        return self._log_joint(x.flatten(1).to(self.probs.dtype))
 
     def responsibilities(self, x: Tensor) -> Tensor:
         """Return p(z = k | x), ``(N, K)``."""

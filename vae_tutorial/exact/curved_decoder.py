@@ -25,12 +25,16 @@ def parabola(z: Tensor) -> Tensor:
 def gaussian_log_likelihood(noise_std: float) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the function (x, mean) -> log N(x; mean, noise_std^2 I), summed over the last axis.
 
-    ``noise_std``: a positive number, else ValueError.
+    ``noise_std``: a positive number, else ValueError. The function raises ValueError for last axes of unequal lengths.
     """
     if not 0 < noise_std < math.inf:
         raise ValueError(f"noise_std must be a positive number; got {noise_std}")
 
     def log_likelihood(x, mean):
+        if x.shape[-1:] != mean.shape[-1:]:
+            raise ValueError(
+                f"x must have {mean.shape[-1]} numbers in its last axis, as mean has; got {tuple(x.shape)}"
+            )
         return -0.5 * (((x - mean) / noise_std).square() + _LOG_2PI + 2 * math.log(noise_std)).sum(-1)
 
     return log_likelihood

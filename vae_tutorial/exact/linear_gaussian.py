@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from vae_tutorial import _checks
 from vae_tutorial.information import gaussian_kl
 
 __all__ = ["LinearGaussian", "surviving_directions"]
@@ -53,8 +54,11 @@ class LinearGaussian:
         The covariance divides by N, not by N - 1: that is the one of largest likelihood.
         Raises ValueError for unusable arguments, and where x varies in so few directions that no maximum exists.
         """
+        x = _checks.tensor(x)
         if x.ndim != 2 or not x.is_floating_point() or len(x) == 0:
             raise ValueError(f"x must be floating numbers of shape (N, D); got {tuple(x.shape)}, {x.dtype}")
+        if not x.isfinite().all():
+            raise ValueError("x has values that are NaN or infinite; leave such rows out: x[x.isfinite().all(1)]")
         most = x.shape[1] - (noise_var is None)
         if not 1 <= latent_dim <= most:
             raise ValueError(

@@ -58,7 +58,7 @@ def get(name: str | dict | nn.Module, image_shape: Sequence[int] | None = None):
     gaussian_per_pixel, discretized_logistic, mixture_of_logistics. ``name`` may also be a likelihood's
     ``architecture``, a dict.
     ``image_shape``: (C, H, W), or (D,) for the rows of a table, whose likelihood is then made into :class:`Columns`.
-    Raises ValueError for an unknown name, and for a likelihood that does not fit the shape.
+    Raises ValueError for an unknown name, and for a likelihood that does not fit the shape; TypeError for what is none.
     """
     found = _made(name)
     if image_shape is None:
@@ -88,4 +88,6 @@ def _made(name):
             known = ", ".join(_CLASSES)
             raise ValueError(f"likelihood must be {{'class': one of {known}, 'arguments': {{...}}}}; got {name!r}")
         return _CLASSES[name["class"]](**name["arguments"])
+    if isinstance(name, type) or not hasattr(name, "log_prob"):
+        raise TypeError(f"likelihood must be a name or an object, such as Gaussian(); got {name!r}")
     return name

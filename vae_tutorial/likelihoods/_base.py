@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor, nn
 
+from vae_tutorial import _checks
+
 PIXELS = (-3, -2, -1)
 
 
@@ -41,7 +43,8 @@ class Likelihood(nn.Module):
         """Return log p(x | z), summed over the pixels of an image, in nats.
 
         ``x``: ``(..., C, H, W)``; ``parameters``: ``(..., channels * C, H, W)``, or broadcast over the leading axes.
-        Returns ``(...)``, in the dtype of the parameters. Raises ValueError for other shapes.
+        Returns ``(...)``, in the dtype of the parameters. Raises ValueError for other shapes, for integers (a Bernoulli
+        takes zeros and ones of any dtype), and on the CPU for values outside [0, 1] where ``unit``.
         """
         return self.pixel_log_prob(x, parameters).sum(PIXELS)
 
@@ -61,6 +64,10 @@ class Likelihood(nn.Module):
         """Raise ValueError for training images, ``(N, C, H, W)``, that this likelihood does not fit."""
 
     def expect_pixels(self, x, parameters):
+        # On a GPU, reading the values would force a synchronization.
+        read = self.unit and x.device.type == "cpu" and not torch.compiler.is_compiling()
+        if read or not x.is_floating_point():
+            _checks.unit_interval(x.float() if self.binary else x)
         # Broadcast over images and draws, never over pixels: one channel for three would be counted three times.
         wanted = (self.outputs(x.shape[-3]), *x.shape[-2:]) if x.ndim >= 3 else None
         if parameters.shape[-3:] != wanted:

@@ -51,6 +51,15 @@ def refuse_colours_and_photographs(x, name):
         )
 
 
+def refuse_grey(x, name):
+    """Raise ValueError for floating images other than zeros and ones, to which alone a Bernoulli gives a log p(x)."""
+    if x.is_floating_point() and not black_and_white(x):
+        raise ValueError(
+            f"{name} holds grey values, and this likelihood gives the probability of zeros and ones; draw such images: "
+            f"data.binarize({name})"
+        )
+
+
 def _choices(levels):
     return (
         f"'gaussian_shared' (a density; for pictures), {levels!r} (probabilities of the 256 levels: nats that can be "
