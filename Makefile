@@ -142,7 +142,7 @@ $(LOWEST)/.made: pyproject.toml tests/requirements.txt | $(VENV)/.made
 
 lowest: $(LOWEST)/.made
 	$(LOWEST)/bin/python -m pytest $(SPREAD) -m 'not timed and not book' \
-	  -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
+	  -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 	$(LOWEST)/bin/python tools/notebooks.py check --lax
 
 # Jupyter Book 1 stays at Sphinx 7. What it brings is listed here; what the book adds stands in its requirements.

@@ -59,7 +59,7 @@ def written(model, x, folder, precision=12):
     torch.save(model, Path(folder) / "model.pt")
     command = [sys.executable, "-c", READER, str(path), f"{folder}/model.pt", f"{folder}/found.pt"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert torch.equal(torch.load(Path(folder) / "found.pt"), x), "other images came back"
+    assert torch.equal(torch.load(Path(folder) / "found.pt", weights_only=True), x), "other images came back"
     return {
         "images": len(x),
         "bytes": found.bytes,

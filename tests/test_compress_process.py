@@ -35,7 +35,7 @@ def test_another_process_with_other_threads_and_batches(tmp_path):
         torch.set_num_threads(before)
     done = python("-c", READER, file, found, 1, 7)
     assert done.returncode == 0, done.stderr
-    threads, back = torch.load(found)
+    threads, back = torch.load(found, weights_only=True)
     assert threads == 1
     assert torch.equal(back, images)
 

@@ -138,7 +138,7 @@ def test_a_chapter_that_fails_or_does_not_end_names_the_cell(gpu, tmp_path, caps
     endless = chapter("import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(600)")
     with open(tmp_path / "log", "w", encoding="utf-8") as log:
         found = gpu.run(gpu.Step("chapter", ["tools/gpu.py", "--chapter", endless], 60), 60, dict(os.environ), log)
-    assert found["said"].endswith("cell two: it still ran when its kernel was ended")
+    assert "cell two: it still ran when its kernel was ended" in found["said"]
     assert gpu.chapter(chapter("x / 0"), None) == 1
     said = capsys.readouterr().out
     assert "cell two: " in said

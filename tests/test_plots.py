@@ -16,12 +16,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from docutils import nodes
 from PIL import Image
 
 from vae_tutorial import plotting
 
 ROOT = Path(__file__).resolve().parents[1]
+nodes = pytest.importorskip("docutils.nodes")
 sys.path.insert(0, str(ROOT / "tools"))
 import plots  # noqa: E402
 

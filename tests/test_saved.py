@@ -126,6 +126,7 @@ def test_names_of_columns_come_back(tmp_path):
     assert models.load(tmp_path / "m.safetensors").columns == model.columns
 
 
+@pytest.mark.process
 def test_a_compiled_model_and_an_average(tmp_path):
     model = models.MLPVAE(2, (4,), image_shape=(1, 3, 3))
     models.save(torch.compile(model), tmp_path / "m.safetensors")

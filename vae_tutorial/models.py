@@ -62,7 +62,7 @@ class _EncoderDecoder(Described):
         if z.ndim < 1 or z.shape[-1] != self.latent_dim:
             raise ValueError(f"z must have shape (..., {self.latent_dim}); got ({_checks.joined(z.shape)})")
         parameters = self.decoder(z)
-        expect("decoder", parameters, (*z.shape[:-1], *likelihoods.output_shape(self.image_shape, self.likelihood)))
+        expect("decoder", parameters, z.shape[:-1] + likelihoods.output_shape(self.image_shape, self.likelihood))
         return parameters
 
     def _check(self, x):

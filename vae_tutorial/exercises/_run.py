@@ -117,7 +117,7 @@ def call(function, case, library=None, number=0):
     if not leaves or not sums:
         return result, [np.zeros(tuple(leaf.shape)) for leaf in leaves], changed
     found = torch.autograd.grad(sum(sums), leaves, allow_unused=True, materialize_grads=True)
-    return result, [gradient.double().cpu().numpy() for gradient in found], changed
+    return result, [gradient.detach().double().cpu().numpy() for gradient in found], changed
 
 
 def _differ(a, b):
