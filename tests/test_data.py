@@ -126,7 +126,7 @@ def test_a_flipped_bit_is_found(name, root, monkeypatch):
     right = file.read_bytes()
     digest = hashlib.sha256(right).hexdigest()
     monkeypatch.setitem(_download.OFFICIAL, file.name, (len(right), digest))
-    monkeypatch.setitem(data.FASHION, file.name, digest)
+    monkeypatch.setitem(_download.FASHION, file.name, digest)
     assert len(data.load(name, root=root)) == 30
     wrong = bytearray(right)
     wrong[5000] ^= 1

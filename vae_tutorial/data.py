@@ -38,12 +38,6 @@ __all__ = [
 
 NAMES = (*_download.FOLDERS, "digits")
 SPLITS = ("train", "test")
-FASHION = {  # the SHA-256 of Fashion-MNIST's files, unpacked; their sizes are MNIST's
-    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-}
 _told = set()  # data sets for which the stand-in was announced in this process: once, not in every cell
 
 
@@ -238,7 +232,7 @@ def _read(name, split, root):
 
 def _check_contents(name, root, file):
     size, digest = _download.OFFICIAL[file.name]  # a file of another size may be a user's own subset
-    digest = FASHION[file.name] if name == "fashion" else digest
+    digest = _download.FASHION[file.name] if name == "fashion" else digest
     if file.stat().st_size == size and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
         raise _damaged(name, root, f"{file.name} does not have the official SHA-256")
 
