@@ -22,7 +22,7 @@ help:
 	  'make pdf              print the built book as one file, _build/html/vae-tutorial.pdf (needs Chromium, no PyTorch)' \
 	  'make editions         make the notebooks that readers run in Colab, JupyterLab or VS Code (also part of "make book")' \
 	  'make test             lint, unit tests, notebooks (nbval), form checks, the book in a browser' \
-	  'make check            the quick part of it, in a minute: lint, the tests that need no browser and no other process' \
+	  'make check            the quick part of it, in a few minutes: lint, the tests that need no browser and no other process' \
 	  'make notebooks        run every notebook in a fresh kernel and store its outputs' \
 	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
 	  'make twice            run every cell of every notebook twice; the second run must do no harm (N=08: one)' \
