@@ -514,7 +514,7 @@ def test_a_broken_explorer_leaves_its_picture(chromium, tmp_path):
     servers = [thread for thread in threading.enumerate() if thread not in before and "serve_forever" in thread.name]
     for thread in servers:
         thread.join(2)
-    assert not any(thread.is_alive() for thread in servers)  # one would take half of what all later tests have
+    assert not any(thread.is_alive() for thread in servers)  # one would keep a core busy through all later tests
 
 
 def show_a_broken_one(chromium, folder):

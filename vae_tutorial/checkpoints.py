@@ -111,18 +111,18 @@ def scheduler(make, optimizer):
             "schedule must be a function of the optimizer, such as lambda optimizer: "
             f"torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs); got {make!r}"
         )
-    scheduler = make(optimizer)
-    if not callable(getattr(scheduler, "step", None)):
-        raise TypeError(f"schedule must return a scheduler of torch.optim.lr_scheduler; it returned {scheduler!r}")
-    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+    made = make(optimizer)
+    if not callable(getattr(made, "step", None)):
+        raise TypeError(f"schedule must return a scheduler of torch.optim.lr_scheduler; it returned {made!r}")
+    if getattr(made, "optimizer", optimizer) is not optimizer:
         raise ValueError("schedule must make its scheduler from the optimizer that it is given; this has another one")
-    parameters = inspect.signature(scheduler.step).parameters.values()
+    parameters = inspect.signature(made.step).parameters.values()
     needed = [
         p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     if needed:
         raise ValueError(f"schedule must return a scheduler whose step() takes no argument; this needs {needed[0]!r}")
-    return scheduler
+    return made
 
 
 def _learning_rates(schedule, lr, epochs):
