@@ -1,18 +1,27 @@
 """A folder of pictures: what becomes of each, what is left out and named, and how they are split."""
 
 import contextlib
+import json
 import os
+import re
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 import torchvision.transforms.v2.functional as other
 
-from vae_tutorial import _folder, _pictures, data
+from vae_tutorial import _folder, _pictures, data, training
+
+ROOT = Path(__file__).resolve().parents[1]
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -460,3 +469,30 @@ def test_pillows_warnings_are_not_the_readers(tmp_path, monkeypatch):
 def test_the_bar_is_shown_only_where_it_may(folder, capfd):
     data.from_folder(folder, size=8)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kinds", [("",), ("cats", "dogs", "dogs")], ids=["no sub-folders", "sub-folders"])
+def test_chapter_16_runs_on_a_readers_folder_with_one_line_changed(tmp_path, monkeypatch, kinds):
+    """All code cells before the table, with one pass of training; photographs of several sizes, few of them."""
+    for n in range(60):
+        path = tmp_path / "my photos" / kinds[n % len(kinds)] / f"{n:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = np.roll(smooth(40 + n % 7, 50), 3 * n, (0, 1)) // (1 + n % 3)
+        PIL.Image.fromarray(picture if n % 5 else picture[:, :, 0]).save(path)
+    long = training.fit
+    monkeypatch.setattr(training, "fit", lambda *given, **how: long(*given, **how | {"epochs": 1, "progress": False}))
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    notebook = json.loads((ROOT / "notebooks" / "16_your_own_images.ipynb").read_text("utf-8"))
+    code = {cell["id"]: "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"}
+    line = 'folder = None  # yours: Path("photos")'
+    assert code["own-03"].startswith(line)
+    code["own-03"] = code["own-03"].replace(line, f"folder = Path({str(tmp_path / 'my photos')!r})")
+    space = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few pictures much may be said
+        for name, source in list(code.items())[: list(code).index("own-45")]:
+            exec(compile(re.sub(r"^ *%pip .*$", "    pass", source, flags=re.MULTILINE), name, "exec"), space)
+    assert not space["emoji"]
+    assert len(space["test"]) < 20
+    assert (tmp_path / "my photos.safetensors").exists()

@@ -105,6 +105,7 @@ FAULTS = [
         "unit",
     ),
     fault("a KL without its half", "usual", "-0.5 * torch.sum", "-torch.sum", "kl_half", "unit"),
+    fault("a KL without its 1", "usual", "torch.sum(1 + logvar", "torch.sum(logvar", "kl_constant", "kl"),
     fault("a minibatch correction", "usual", "return BCE + KLD", "return BCE + 128 / 60000 * KLD", "kl_weight", "unit"),
     fault("no KL", "usual", "return BCE + KLD", "return BCE", "no_kl", "kl"),
     fault("the KL subtracted", "usual", "return BCE + KLD", "return BCE - KLD", "kl_sign", "kl"),

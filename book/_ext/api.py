@@ -1,10 +1,22 @@
 """The reference of the package, from its docstrings, the same with and without PyTorch on the machine."""
 
+import importlib
 import inspect
 import sys
 from pathlib import Path
 
-from sphinx.ext.autodoc.mock import MockFinder
+from sphinx.ext.autodoc.mock import MockFinder, mock
+
+LAZY = ("vae_tutorial.checkup", "vae_tutorial.exercises", "vae_tutorial.explorers")  # they load what is asked for
+
+
+def load(app):
+    """Load all names of the lazy packages among the mocks: Sphinx 9 asks for them when its mocks have gone."""
+    with mock(app.config.autodoc_mock_imports):
+        for name in LAZY:
+            package = importlib.import_module(name)
+            for member in package.__all__:
+                getattr(package, member)
 
 
 def skip(app, what, name, value, skipped, options):
@@ -29,6 +41,7 @@ def setup(app):
     # Autodoc's own list of mocks holds while it imports; later it asks for the source of a base class, and would
     # then load the real PyTorch where there is one.
     sys.meta_path.insert(0, MockFinder(["torch", "torchvision"]))
+    app.connect("builder-inited", load)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True}

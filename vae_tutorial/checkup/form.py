@@ -200,12 +200,16 @@ class Probe:
 
     # The KL
 
+    def half_square(self, latent=1):
+        """Half the square of the mu of an image, what it adds to the KL."""
+        size = torch.linspace(0.8, 1.2, latent * self.code[0][0], dtype=torch.float64).square().sum().item()
+        return size * math.prod(self.code[0][1:]) * _MEAN**2 / 2
+
     def kl(self, batch=BATCH, latent=1, sign=-1):
         """The weight of the summed KL, from how the loss grows with mu; whether it grows with the square."""
         outputs, x = self.made(0, batch)
         near, far, further = (self.ask(outputs, x, n * _MEAN, latent=latent, sign=sign) for n in (1, 2, 3))
-        size = torch.linspace(0.8, 1.2, latent * self.code[0][0], dtype=torch.float64).square().sum().item()
-        size *= math.prod(self.code[0][1:]) * batch * _MEAN**2 / 2
+        size = batch * self.half_square(latent)
         weight = (further - near) / (8 * size)
         least = 1e-9 if self.dtype == torch.float64 else 1e-6
         if abs(further - near) <= least * max(abs(near), abs(further)):

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from vae_tutorial.checkup.form import BATCH, form_of, probe_of
+from vae_tutorial.checkup.form import BATCH, CONVENTIONS, form_of, probe_of
 from vae_tutorial.checkup.gauge import LIKELY, PERHAPS, Finding, gauge
 from vae_tutorial.checkup.nats import per_image
 from vae_tutorial.checkup.pairing import aligned, crossed, ignored, paired, repeated
@@ -146,6 +146,21 @@ def kl(subject):
         yield Finding("kl_uneven", says + "what it does when all are: a sum over images and dimensions has 1.")
     else:
         yield from _spread_cost(subject, form)
+        yield from _constant(subject, form)
+
+
+def _constant(subject, form):
+    """Say where the KL is not 0 at the prior, but higher by the 1 that was left out for each dimension."""
+    probe = probe_of(subject)
+    if form.family is None or form.convention is None or probe.dtype != torch.float64 or probe.draws:
+        return
+    outputs, x = probe.made(0)
+    size, s = max(map(math.prod, probe.code)), CONVENTIONS[form.convention](torch.tensor(0.5)).item()
+    kl = probe.half_square() + size * (s * s / 2 - math.log(s))  # without the -1
+    rest = probe.ask(outputs, x) - form.rec * probe.candidates()[form.family](outputs, x).item()
+    if abs(rest / (form.kl * BATCH) - kl) < 1e-3 * size:
+        says = f"The KL is {size / 2:g} nats too high, whatever the codes: half a nat for each dimension."
+        yield Finding("kl_constant", says)
 
 
 def _spread_cost(subject, form):
