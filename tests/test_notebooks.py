@@ -440,6 +440,19 @@ def same_floor(theirs, _):
     assert torch.allclose(theirs(grey), information.entropy(torch.stack([grey, 1 - grey], -1)).sum(1).mean())
 
 
+def same_nats_given_label(theirs, _):
+    """No counterpart in the package: pixel by pixel, without arrays."""
+    torch.manual_seed(0)
+    images, labels, x, y = torch.rand(30, 5), torch.arange(30) % 3, torch.rand(9, 5).round(), torch.arange(9) % 3
+    for image, label, found in zip(x.tolist(), y.tolist(), theirs(images, labels, x, y).tolist(), strict=True):
+        nats = 0.0
+        for i, on in enumerate(image):
+            ink = [one[i].item() for one, its_label in zip(images, labels, strict=True) if its_label == label]
+            theta = (sum(ink) + 0.5) / (len(ink) + 1)
+            nats -= math.log(theta if on else 1 - theta)
+        assert abs(nats - found) < 1e-6
+
+
 def same_responsibilities(theirs, _):
     torch.manual_seed(0)
     x, weights, probs = torch.rand(7, 9).round(), torch.tensor([0.2, 0.3, 0.5]), torch.rand(3, 9)
@@ -817,6 +830,7 @@ COUNTERPARTS = {
     "train_step": same_train_step,
     "kl": same_kl_divergence,
     "floor_of": same_floor,
+    "nats_given_label": same_nats_given_label,
     "responsibilities": same_responsibilities,
     "conv_matrix": same_conv_matrix,
     "new_vae": same_new_vae,
