@@ -27,7 +27,7 @@ help:
 	  '                      (N=08 runs one; LEDGER=update records the numbers they compute)' \
 	  'make twice            run every cell of every notebook twice; the second run must do no harm (N=08: one)' \
 	  'make elsewhere        compare the notebooks as "make test" does, computed as on another processor (N=08: one); what' \
-  '                      differs there depends on the machine, and wants the tag nbval-ignore-output' \
+	  '                      differs there depends on the machine, and wants the tag nbval-ignore-output' \
   'make road             run every notebook with its side rooms and checks taken out (N=08: one), and say how many' \
   '                      minutes each evening takes to read' \
   'make mutants          give every check of every chapter wrong versions of what it checks; each must fail (N=08: one)' \
