@@ -170,8 +170,8 @@ class Candidate(nn.Module):
         return -((log_p_x_given_z + beta * rest).logsumexp(0) - math.log(self.k)).mean()
 
 
-def step(candidate, optimizer, images, beta):
-    chosen = torch.randint(len(images), (BATCH,))
+def step(candidate, optimizer, images, beta, batch):
+    chosen = torch.randint(len(images), (batch,))
     loss = candidate.loss(binarize_bytes(images[chosen]), beta)
     optimizer.zero_grad()
     loss.backward()
@@ -182,7 +182,7 @@ def adam(candidate):
     return torch.optim.Adam(candidate.parameters(), lr=LR, fused=True)
 
 
-def seconds_of_a_step(images, rounds, steps):
+def seconds_of_a_step(images, rounds, steps, batch):
     """Return the least CPU seconds that a step of each candidate took, over rounds in turn: those of a quiet core."""
     all_of_them = {name: Candidate(name, 0) for name in CANDIDATES}
     optimizers = {name: adam(candidate) for name, candidate in all_of_them.items()}
@@ -191,19 +191,19 @@ def seconds_of_a_step(images, rounds, steps):
         for name, candidate in all_of_them.items():
             start = time.process_time()
             for _ in range(steps):
-                step(candidate, optimizers[name], images, 1.0)
+                step(candidate, optimizers[name], images, 1.0, batch)
             found[name].append((time.process_time() - start) / steps)
     return {name: min(times[1:]) for name, times in found.items()}
 
 
-def train(name, seed, images, steps):
+def train(name, seed, images, steps, batch):
     candidate = Candidate(name, seed)
     optimizer = adam(candidate)
     for i in range(steps):
         rate = LR * min(1, (i + 1) / 200) * 0.5 * (1 + math.cos(math.pi * i / steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        step(candidate, optimizer, images, min(1, 10 * i / steps))
+        step(candidate, optimizer, images, min(1, 10 * i / steps), batch)
     return candidate.eval()
 
 
@@ -231,19 +231,18 @@ def main(argv=None):
     torch.set_num_threads(1)
     quick = arguments.quick
     images = data.load("mnist", "train", strict=not quick).images
-    held = 20 if quick else HELD_OUT
+    held, batch = (20, 4) if quick else (HELD_OUT, BATCH)
     x = binarize_bytes(images[-held:][: held // 2], torch.Generator().manual_seed(5))
     images = images[:-held]
-    cost, minutes = _common.kept(
-        arguments.keep, "cost", lambda: seconds_of_a_step(images, *((2, 1) if quick else (6, 3)))
-    )
+    rounds, each = (2, 1) if quick else (6, 3)
+    cost, minutes = _common.kept(arguments.keep, "cost", lambda: seconds_of_a_step(images, rounds, each, batch))
     steps = {name: 1 if quick else int(SECONDS / seconds) for name, seconds in cost.items()}
     found = {name: [] for name in CANDIDATES}
     for seed in range(1 if quick else arguments.seeds):
         for name in CANDIDATES:
 
             def run(name=name, seed=seed):
-                return measure(train(name, seed, images, steps[name]), x, 10 if quick else 50)
+                return measure(train(name, seed, images, steps[name], batch), x, 10 if quick else 50)
 
             result, took = _common.kept(arguments.keep, f"{name}, seed {seed}", run)
             found[name].append(result)
