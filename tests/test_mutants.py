@@ -98,6 +98,17 @@ def test_what_becomes_of_mutants(chapter):
     ]
 
 
+def test_a_method_that_a_mutant_gives_to_a_class_which_inherits_it_is_taken_away_again(chapter):
+    from vae_tutorial import likelihoods
+
+    gives = (
+        "from vae_tutorial import likelihoods\nlikelihoods.Bernoulli.log_prob = information.entropy = lambda *_: 1.0"
+    )
+    assert "log_prob" not in vars(likelihoods.Bernoulli)
+    assert chapter({"check": "eq-entropy", "wrong": "everywhere", "before": gives}) == ["killed"]
+    assert "log_prob" not in vars(likelihoods.Bernoulli)
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [

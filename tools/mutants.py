@@ -158,6 +158,8 @@ class _State:
                 del live[key]
             live.update(kept)
         for cls, kept in self.classes:
+            for key in [key for key in vars(cls) if key not in kept]:
+                delattr(cls, key)
             for key, value in kept.items():
                 if vars(cls).get(key) is not value and key not in ("__dict__", "__weakref__"):
                     setattr(cls, key, value)
