@@ -489,7 +489,7 @@ def test_chapter_16_runs_on_a_readers_folder_with_one_line_changed(tmp_path, mon
     assert code["own-03"].startswith(line)
     code["own-03"] = code["own-03"].replace(line, f"folder = Path({str(tmp_path / 'my photos')!r})")
     space = {}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("ignore")  # of few pictures much may be said
         for name, source in list(code.items())[: list(code).index("own-45")]:
             exec(compile(re.sub(r"^ *%pip .*$", "    pass", source, flags=re.MULTILINE), name, "exec"), space)
